@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# What scenarios share. Sourced by them, in the guest.
+
+gate=/sys/kernel/security/portcullis
+
+# fail TEXT: ends the scenario.
+fail() {
+	echo "FAIL: $*"
+	[ ! -e $gate/status ] || sed 's/^/    status | /' $gate/status
+	[ ! -e $gate/counters ] || sed 's/^/    counters | /' $gate/counters
+	exit 1
+}
+
+# ok TEXT: tells what has just been shown.
+ok() { echo "ok: $*"; }
+
+# must COMMAND...: the command succeeds.
+must() { "$@" || fail "this failed: $*"; }
+
+# load_kvm: real KVM, as the emulated processor offers it.
+load_kvm() { must modprobe kvm_amd; [ -c /dev/kvm ] || fail "there is no /dev/kvm"; }
+
+# insert [PARAMETER...]: loads the module.
+insert() { must insmod /portcullis.ko "$@"; }
+
+# policy TEXT: puts a policy in force.
+policy() { printf '%s\n' "$1" >/tmp/policy; must client write $gate/policy /tmp/policy --expect ok >/dev/null; }
+
+# rules LINE...: puts a policy with these rules and `default allow` in force.
+rules() {
+	{
+		echo "policy test version 1"
+		echo "profile other"
+		echo "    default allow"
+		for rule in "$@"; do echo "    $rule"; done
+		echo "end"
+	} >/tmp/policy
+	must client write $gate/policy /tmp/policy --expect ok >/dev/null
+}
+
+# expect RESULT SURFACE COMMAND [ARGUMENT...]: makes an ioctl and compares its result.
+expect() {
+	want=$1
+	shift
+	out=$(client try "$@" --expect "$want" 2>&1) || fail "$*: $out (expected: $want)"
+}
+
+# counter LINE-PATTERN FIELD: a figure from counters.
+counter() {
+	sed -n "s/^$1 .*\b$2=\([0-9]*\).*/\1/p" $gate/counters | head -n 1
+}
+
+# armed N: N sites are armed.
+armed() {
+	n=$(grep -c 'state=armed' $gate/status)
+	[ "$n" -eq "$1" ] || fail "$n sites are armed, not $1"
+}
