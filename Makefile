@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0
+
+# `make help` says what there is. The module itself is built by Kbuild, from the file Kbuild.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+cache := $(or $(PORTCULLIS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portcullis)
+enter := scripts/enter
+
+##@ The two commands to start with
+
+.PHONY: demo
+demo: ## Show the main job on Debian's stock kernel: a VM runs, a forbidden ioctl is refused
+	@scripts/demo
+
+.PHONY: test
+test: ## Run every test; T=name runs one, T=list names them
+	@tests/run $(T)
+
+##@ Building
+
+.PHONY: module
+module: ## Build portcullis.ko: for KDIR=/lib/modules/.../build, or without KDIR for the stock kernel
+ifdef KDIR
+	@+$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+else
+	@scripts/module stock
+endif
+
+.PHONY: schema
+schema: ## Write the tables of ioctls again from the headers of the stock kernel
+	@scripts/schema-of-stock
+
+##@ Habits
+
+.PHONY: bench
+bench: ## Count the instructions of an ioctl with and without Portcullis; BENCH_JSON=file keeps them
+	@scripts/bench
+
+.PHONY: lint
+lint: ## Clippy for the module and the host code, shellcheck, formatting, documents
+	@scripts/lint
+
+.PHONY: format
+format: ## Format all Rust code
+	@scripts/lint --format
+
+.PHONY: shell
+shell: ## Open a shell in a guest with the stock kernel, the module and the test client
+	@scripts/run-vm --shell
+
+.PHONY: clean
+clean: ## Remove what an in-tree build left in this folder; the cache stays
+	@find . -path ./.git -prune -o \( -name '*.o' -o -name '*.ko' -o -name '*.cmd' -o -name '*.mod' \
+		-o -name '*.mod.c' -o -name '*.rmeta' -o -name '*.rlib' -o -name 'modules.order' \
+		-o -name 'Module.symvers' -o -name '*_generated.rs' \) -print -delete
+	@rm -rf target scripts/compile-policy
+
+.PHONY: clean-cache
+clean-cache: ## Remove the cache: the build root, the kernels, all builds
+	@scripts/clean-cache
+
+.PHONY: help
+help: ## Show this
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nThe cache: %s (PORTCULLIS_CACHE moves it)\n' '$(cache)'

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mistakes as values: where, and which kind. [`crate::message`] turns them into text.
+
+use crate::{limits, Grow, OutOfMemory, Span, Storage, Surface};
+
+/// Why a text is no policy.
+pub enum Rejection<S: Storage> {
+    /// There was no memory to find out.
+    OutOfMemory,
+    /// It has mistakes.
+    Mistakes(Diagnoses<S>),
+}
+
+impl<S: Storage> From<OutOfMemory> for Rejection<S> {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+/// The mistakes of a text in the order of its lines, one a line; at least one.
+pub struct Diagnoses<S: Storage> {
+    /// The first [`limits::DIAGNOSES`] of them.
+    pub list: S::List<Diagnosis>,
+    /// How many more lines have one.
+    pub more: u32,
+}
+
+impl<S: Grow> Diagnoses<S> {
+    pub(crate) fn none() -> Self {
+        Self {
+            list: S::empty(),
+            more: 0,
+        }
+    }
+
+    /// Notes a mistake, unless its line has one already.
+    pub(crate) fn note(&mut self, text: &[u8], mistake: Mistake) -> Result<(), OutOfMemory> {
+        if self.list.len() >= limits::DIAGNOSES {
+            self.more = self.more.saturating_add(1);
+            return Ok(());
+        }
+        let diagnosis = Diagnosis::new(text, mistake);
+        if self
+            .list
+            .last()
+            .is_some_and(|last| last.line == diagnosis.line)
+        {
+            return Ok(());
+        }
+        S::push(&mut self.list, diagnosis)
+    }
+}
+
+/// One mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1: characters of Unicode; a tab is one.
+    pub column: u32,
+    /// What of the text is meant, in bytes; empty at the end of a line.
+    pub at: Span,
+    /// What is wrong with it.
+    pub kind: Kind,
+}
+
+impl Diagnosis {
+    fn new(text: &[u8], Mistake { at, kind }: Mistake) -> Self {
+        let before = Span {
+            start: 0,
+            len: at.start,
+        }
+        .of(text)
+        .unwrap_or(text);
+        let lines = before.iter().filter(|&&byte| byte == b'\n').count();
+        let line_start = before.iter().rposition(|&byte| byte == b'\n');
+        let line = before
+            .get(line_start.map_or(0, |at| at + 1)..)
+            .unwrap_or_default();
+        // Every character of UTF-8 has one byte that does not continue another.
+        let characters = line.iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
+        Self {
+            line: crate::span::saturated(lines + 1),
+            column: crate::span::saturated(characters + 1),
+            at,
+            kind,
+        }
+    }
+}
+
+/// A mistake whose line and column nobody has counted yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mistake {
+    pub(crate) at: Span,
+    pub(crate) kind: Kind,
+}
+
+impl Mistake {
+    pub(crate) fn new(at: Span, kind: Kind) -> Self {
+        Self { at, kind }
+    }
+}
+
+/// Why a statement was left half-read.
+pub(crate) enum Fault {
+    Mistake(Mistake),
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for Fault {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+impl From<Mistake> for Fault {
+    fn from(mistake: Mistake) -> Self {
+        Self::Mistake(mistake)
+    }
+}
+
+/// What is wrong: one variant a mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    // The bytes.
+    /// More than [`limits::TEXT_BYTES`].
+    TextTooLong {
+        /// How many there are.
+        bytes: usize,
+    },
+    /// A byte that is no UTF-8.
+    NotUtf8,
+    /// A byte of value 0.
+    Nul,
+    /// Lines that end as on Windows.
+    CarriageReturn,
+    /// U+FEFF as the first character.
+    ByteOrderMark,
+    /// A control character.
+    ControlCharacter,
+    /// A character that hides or reorders others.
+    InvisibleCharacter,
+
+    // The frame.
+    /// No statement at all.
+    Empty,
+    /// No `end`.
+    CutOff,
+    /// A last line without a line feed.
+    CutOffInLine,
+    /// `end` without a line feed.
+    EndUnclosed,
+    /// Something behind `end`.
+    AfterEnd,
+    /// The first statement is not `policy`.
+    PolicyFirst,
+    /// A second `policy`.
+    PolicyAgain {
+        /// The line of the first.
+        line: u32,
+    },
+    /// A name with a character that has no place there.
+    NameCharacter,
+    /// A name of more than [`limits::NAME_BYTES`].
+    NameTooLong,
+    /// A version with a character that has no place there.
+    VersionCharacter,
+    /// A version of more than [`limits::VERSION_BYTES`].
+    VersionTooLong,
+    /// No `profile other`.
+    ProfileMissing,
+    /// A second `profile other`.
+    ProfileAgain {
+        /// The line of the first.
+        line: u32,
+    },
+    /// A profile of another name.
+    ProfileLater,
+    /// A rule or default before the profile.
+    OutsideProfile,
+    /// A profile without a default.
+    DefaultMissing,
+    /// A second default.
+    DefaultAgain {
+        /// The line of the first.
+        line: u32,
+    },
+    /// `default audit`.
+    DefaultAudit,
+    /// A word that is kept for a later version.
+    Reserved,
+    /// A first word that is no statement.
+    UnknownStatement,
+    /// More than [`limits::RULES`].
+    TooManyRules,
+    /// More than [`limits::LINKS`].
+    TooManyLinks,
+    /// Something else should stand here.
+    Expected(Expected),
+
+    // What a rule is about.
+    /// Neither a surface nor a command.
+    UnknownTarget,
+    /// No such command.
+    UnknownCommand {
+        /// The surface in front of it.
+        surface: Option<Surface>,
+    },
+    /// A command of other surfaces.
+    NotOnSurface {
+        /// The surface in front of it.
+        surface: Surface,
+    },
+    /// A command of other architectures.
+    OtherArchitecture,
+    /// A number or `*` without a surface.
+    NeedsSurface,
+    /// `*` and something else.
+    StarNotAlone,
+    /// Two surfaces in one rule.
+    SecondSurface,
+    /// Two commands without a comma.
+    MissingComma,
+    /// The number of a command is no number.
+    NotACommandNumber,
+    /// The number of a command has more than 32 bits.
+    CommandNumberTooLarge,
+
+    // What follows.
+    /// `if`, `errno` or `reason` twice.
+    PartAgain,
+    /// `if`, `errno` and `reason` in another order.
+    PartOrder,
+    /// `errno` where nothing is denied.
+    ErrnoNotOnDeny,
+    /// No such error.
+    UnknownErrno,
+    /// An error by its number.
+    ErrnoNumber,
+    /// A text without its second quote.
+    UnclosedQuote,
+    /// A reason without text.
+    ReasonEmpty,
+    /// A reason of more than [`limits::REASON_BYTES`].
+    ReasonTooLong,
+
+    // Conditions.
+    /// A field that is neither `arg` nor `compat`.
+    FieldLater,
+    /// A constant by its name.
+    ConstantLater,
+    /// Parentheses.
+    ParenthesisLater,
+    /// A sum.
+    SumLater,
+    /// `or`.
+    Or,
+    /// No such operator.
+    UnknownOperator,
+    /// `=`.
+    SingleEquals,
+    /// An operator that says nothing about `compat`.
+    CompatOperator,
+    /// `compat` is 0 or 1.
+    CompatValue,
+    /// Digits with something else among them.
+    NotANumber,
+    /// A decimal number that looks like an octal one.
+    LeadingZero,
+    /// A negative number.
+    Negative,
+    /// More than 64 bits.
+    NumberTooLarge,
+    /// A range without braces.
+    RangeOutsideSet,
+    /// A range whose end comes before its beginning.
+    RangeUpsideDown,
+    /// A set without values.
+    SetEmpty,
+    /// A set of more than [`limits::SET_VALUES`].
+    SetTooLong,
+    /// `aligned` to something that is no power of two.
+    NotPowerOfTwo {
+        /// What it is.
+        value: u64,
+    },
+    /// A condition that every value fulfils.
+    AlwaysTrue,
+    /// A condition that no value fulfils.
+    NeverTrue,
+    /// More than [`limits::CONDITIONS`].
+    TooManyConditions,
+}
+
+impl Kind {
+    /// Whether nothing that follows can be judged.
+    pub(crate) fn is_last(self) -> bool {
+        matches!(
+            self,
+            Self::AfterEnd | Self::TooManyRules | Self::TooManyLinks
+        )
+    }
+}
+
+/// What should stand where something else stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// The name of the policy.
+    Name,
+    /// The word `version`.
+    VersionWord,
+    /// The version of the policy.
+    Version,
+    /// The word `other`.
+    ProfileName,
+    /// What a default does.
+    DefaultAction,
+    /// Nothing.
+    LineEnd,
+    /// `errno` or nothing.
+    DefaultPart,
+    /// A surface or a command.
+    Target,
+    /// A command.
+    Command,
+    /// Whatever follows a command.
+    AfterCommand,
+    /// Whatever follows a condition.
+    AfterCondition,
+    /// Whatever follows an errno.
+    AfterErrno,
+    /// A field.
+    Field,
+    /// An operator.
+    Operator,
+    /// A number.
+    Value,
+    /// `{`
+    OpenBrace,
+    /// `,` or `}`
+    CommaOrBrace,
+    /// The name of an error.
+    Errno,
+    /// Text in quotes.
+    Quoted,
+}

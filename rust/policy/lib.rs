@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The policy engine of Portcullis: text in, verdicts out, nothing of the kernel in between.
+//!
+//! A text walks through this crate from left to right:
+//!
+//! ```text
+//! text.rs -> lexer.rs -> parser.rs, rule.rs, condition.rs -> compile.rs -> table.rs -> evaluate.rs
+//!               mistakes -> diagnosis.rs -> message.rs, excerpt.rs
+//! ```
+//!
+//! One source serves the kernel module (Kbuild) and host programs (Cargo). There is no allocator
+//! here: whoever calls [`parse`] brings a [`Storage`]. No text may make the engine panic, recurse
+//! or work longer than its size and the [`limits`] allow.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs, unreachable_pub, rust_2018_idioms)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
+mod compile;
+mod condition;
+mod diagnosis;
+mod evaluate;
+mod excerpt;
+#[cfg(any(test, feature = "std"))]
+mod heap;
+mod lexer;
+pub mod limits;
+mod message;
+mod number;
+mod parser;
+mod rule;
+pub mod schema;
+#[cfg(any(test, CONFIG_KUNIT))]
+pub mod selftest;
+mod span;
+mod storage;
+mod suggest;
+mod table;
+mod text;
+
+pub use diagnosis::{Diagnoses, Diagnosis, Expected, Kind, Rejection};
+pub use evaluate::{Decision, Request, Verdict};
+pub use excerpt::{Excerpt, Report};
+#[cfg(any(test, feature = "std"))]
+pub use heap::Heap;
+pub use message::Message;
+pub use parser::parse;
+pub use schema::Surface;
+pub use span::Span;
+pub use storage::{Grow, OutOfMemory, Static, Storage};
+pub use table::{Action, Condition, Entry, Head, Link, Policy, Range, Rule, Subject, Target, Test};

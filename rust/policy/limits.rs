@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Every limit of the language, each with its own diagnosis.
+
+/// Bytes of a text.
+pub const TEXT_BYTES: usize = 1 << 20;
+/// Rules of a policy.
+pub const RULES: usize = 4096;
+/// Conditions of a rule.
+pub const CONDITIONS: usize = 16;
+/// Values and ranges of a set.
+pub const SET_VALUES: usize = 64;
+/// Pairs of a rule and a command that it speaks about; the links of a compiled policy.
+pub const LINKS: usize = 32768;
+/// Bytes of a policy's name.
+pub const NAME_BYTES: usize = 64;
+/// Bytes of a policy's version.
+pub const VERSION_BYTES: usize = 32;
+/// Bytes of the text after `reason`.
+pub const REASON_BYTES: usize = 200;
+/// Diagnoses that are kept; further ones are counted.
+pub const DIAGNOSES: usize = 20;
+
+// The table numbers rules and entries in 16 bits, and keeps two bits of a head for itself. Each
+// target has a link; each of the 256 buckets of a surface may add one more entry.
+const _: () = {
+    assert!(RULES < u16::MAX as usize);
+    assert!(LINKS + 256 * crate::Surface::ALL.len() < u16::MAX as usize);
+};

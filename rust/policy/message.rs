@@ -1,0 +1,472 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is wrong, in words: what was found, what was expected, what was probably meant.
+
+use core::fmt::{self, Display, Formatter, Write};
+
+use crate::schema::{self, Command};
+use crate::suggest::nearest;
+use crate::{limits, text, Diagnosis, Expected, Kind, Surface};
+
+/// Characters of a token that are quoted.
+const QUOTED: usize = 40;
+
+const STATEMENTS: [&str; 7] = [
+    "policy", "profile", "default", "allow", "deny", "audit", "end",
+];
+const OPERATORS: [&str; 5] = ["in", "has", "any-of", "subset", "aligned"];
+
+/// One mistake in one line of text.
+pub struct Message<'a> {
+    text: &'a [u8],
+    diagnosis: &'a Diagnosis,
+}
+
+impl<'a> Message<'a> {
+    pub(crate) fn new(text: &'a [u8], diagnosis: &'a Diagnosis) -> Self {
+        Self { text, diagnosis }
+    }
+}
+
+impl Display for Message<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let bytes = self.diagnosis.at.of(self.text).unwrap_or_default();
+        let word = core::str::from_utf8(bytes).unwrap_or_default();
+        let found = Quoted(word);
+        let first_character = Code(word.chars().next().unwrap_or_default());
+        match self.diagnosis.kind {
+            Kind::TextTooLong { bytes } => write!(
+                f,
+                "the text has {bytes} bytes; a policy has at most {}",
+                limits::TEXT_BYTES
+            ),
+            Kind::NotUtf8 => write!(
+                f,
+                "byte 0x{:02x} is not UTF-8; a policy is a plain text",
+                bytes.first().unwrap_or(&0)
+            ),
+            Kind::Nul => f.write_str("a byte of value 0; a policy is a plain text"),
+            Kind::CarriageReturn => f.write_str(
+                "a carriage return; lines end with a line feed alone (dos2unix changes that)",
+            ),
+            Kind::ByteOrderMark => {
+                f.write_str("the text begins with a byte order mark; save it as UTF-8 without one")
+            }
+            Kind::ControlCharacter => write!(
+                f,
+                "control character {first_character}; besides printable characters, a policy has \
+                 only tabs and line feeds"
+            ),
+            Kind::InvisibleCharacter => write!(
+                f,
+                "character {first_character} is invisible or changes how others appear; a policy \
+                 must read as it looks"
+            ),
+
+            Kind::Empty => f.write_str(
+                "the text has no statement; a policy begins with `policy NAME version VERSION` \
+                 and closes with `end`",
+            ),
+            Kind::CutOff => f.write_str(
+                "the text is cut off: it ends without `end`, the last line of every policy",
+            ),
+            Kind::CutOffInLine => f.write_str(
+                "the text is cut off: it ends within this line, without `end` as its last line",
+            ),
+            Kind::EndUnclosed => f.write_str(
+                "the text is cut off: `end` must be closed by a line feed, like every line",
+            ),
+            Kind::AfterEnd => write!(
+                f,
+                "{found} stands after `end`; only comments and blank lines may follow it"
+            ),
+            Kind::PolicyFirst => {
+                write!(
+                    f,
+                    "expected `policy NAME version VERSION` as the first statement, found {found}"
+                )?;
+                suggest(f, nearest(word, ["policy"]).filter(|_| word != "policy"))
+            }
+            Kind::PolicyAgain { line } => {
+                write!(f, "a second `policy`; the first is on line {line}")
+            }
+            Kind::NameCharacter => write!(
+                f,
+                "{found} is no name: it has other characters than letters, digits, `.`, `_` and `-`"
+            ),
+            Kind::NameTooLong => write!(
+                f,
+                "the name has {} bytes; at most {} are allowed",
+                bytes.len(),
+                limits::NAME_BYTES
+            ),
+            Kind::VersionCharacter => write!(
+                f,
+                "{found} is no version: it has other characters than letters, digits, `.`, `_` \
+                 and `-`"
+            ),
+            Kind::VersionTooLong => write!(
+                f,
+                "the version has {} bytes; at most {} are allowed",
+                bytes.len(),
+                limits::VERSION_BYTES
+            ),
+            Kind::ProfileMissing => f.write_str(
+                "the policy has no profile; add `profile other` and a default after `policy`",
+            ),
+            Kind::ProfileAgain { line } => write!(
+                f,
+                "a second `profile other`; the first is on line {line}, and this version has one \
+                 profile"
+            ),
+            Kind::ProfileLater => {
+                write!(
+                    f,
+                    "profile {found}: profiles for some callers come with a later version; this \
+                     one has only `profile other`, which is for all"
+                )
+            }
+            Kind::OutsideProfile => write!(
+                f,
+                "{found} stands before any profile; put the line `profile other` before it"
+            ),
+            Kind::DefaultMissing => f.write_str(
+                "profile `other` has no default; add `default allow` or `default deny` to say \
+                 what becomes of calls that no rule decides about",
+            ),
+            Kind::DefaultAgain { line } => {
+                write!(f, "a second `default`; the first is on line {line}")
+            }
+            Kind::DefaultAudit => {
+                f.write_str("`audit` decides nothing; a default is `allow` or `deny`")
+            }
+            Kind::Reserved => write!(f, "{found} is reserved for a later version"),
+            Kind::UnknownStatement => {
+                write!(f, "unknown statement {found}")?;
+                suggest_or(f, nearest(word, STATEMENTS), |f| {
+                    write!(f, "; expected {}", Choice(&STATEMENTS))
+                })
+            }
+            Kind::TooManyRules => {
+                write!(f, "too many rules; a policy has at most {}", limits::RULES)
+            }
+            Kind::TooManyLinks => write!(
+                f,
+                "the rules up to this one speak about too many commands: a policy has at most {} \
+                 pairs of a rule and a command",
+                limits::LINKS
+            ),
+            Kind::Expected(expected) => {
+                write!(f, "expected {}, found ", expected_text(expected))?;
+                if word.is_empty() {
+                    return f.write_str("the end of the line");
+                }
+                write!(f, "{found}")?;
+                let words = expected_words(expected).iter().copied();
+                if word == "&" && expected == Expected::AfterCondition {
+                    return suggest(f, Some("and"));
+                }
+                suggest(f, nearest(word, words))
+            }
+
+            Kind::UnknownTarget => {
+                write!(f, "{found} is neither a surface nor a command")?;
+                let names = Surface::ALL.into_iter().map(Surface::name);
+                suggest_or(f, nearest(word, names.chain(handled(None))), |f| {
+                    write!(f, "; the surfaces are {}", Surfaces(&Surface::ALL, " and "))
+                })
+            }
+            Kind::UnknownCommand { surface } => {
+                write!(f, "unknown command {found}")?;
+                // Of two names that are equally near, the one on this surface comes first.
+                let near = nearest(word, handled(surface).chain(handled(None)));
+                suggest_or(f, near, |f| {
+                    f.write_str("; a command that has no name here is written ")?;
+                    f.write_str(match surface {
+                        Some(_) => "by its number, such as 0x4010ae42",
+                        None => "by surface and number, such as `kvm-vm 0x4010ae42`",
+                    })
+                })
+            }
+            Kind::NotOnSurface { surface } => {
+                let surfaces = schema::command(word).map_or(&[][..], |command| command.surfaces);
+                let (here, there) = (surface.name(), Surfaces(surfaces, " and "));
+                let have = if surfaces.len() == 1 { "has" } else { "have" };
+                write!(f, "{found} is no command of `{here}`; {there} {have} it")
+            }
+            Kind::OtherArchitecture => write!(
+                f,
+                "{found} is not handled on this architecture; no caller can use it"
+            ),
+            Kind::NeedsSurface => write!(
+                f,
+                "{found} needs a surface before it: {}",
+                Surfaces(&Surface::ALL, " or ")
+            ),
+            Kind::StarNotAlone => f.write_str(
+                "`*` is every command of the surface; nothing can stand beside it in the list",
+            ),
+            Kind::SecondSurface => f.write_str(
+                "a rule has one surface; write another rule for the next, or the command alone \
+                 for every surface that has it",
+            ),
+            Kind::MissingComma => write!(f, "expected `,` between two commands, found {found}"),
+            Kind::NotACommandNumber => write!(
+                f,
+                "{found} is not the number of a command; write it as 0x4010ae42 or in decimal \
+                 digits"
+            ),
+            Kind::CommandNumberTooLarge => {
+                write!(
+                    f,
+                    "{found} is too large: the number of a command has 32 bits"
+                )
+            }
+
+            Kind::PartAgain => write!(f, "a second {found} in one rule"),
+            Kind::PartOrder => write!(
+                f,
+                "{found} stands too late: the order is `if`, `errno`, `reason`"
+            ),
+            Kind::ErrnoNotOnDeny => {
+                f.write_str("`errno` belongs to `deny`; nothing is denied here")
+            }
+            Kind::UnknownErrno => {
+                write!(f, "unknown error {found}")?;
+                let names = schema::errnos().iter().map(|(name, _)| *name);
+                suggest_or(f, nearest(word, names), |f| {
+                    f.write_str("; expected a name such as `EPERM`, `EACCES` or `EINVAL`")
+                })
+            }
+            Kind::ErrnoNumber => {
+                write!(f, "expected the name of an error, found {found}")?;
+                let name = word.parse().ok().and_then(schema::errno_name);
+                suggest(f, name)
+            }
+            Kind::UnclosedQuote => f.write_str("the quote is not closed on this line"),
+            Kind::ReasonEmpty => f.write_str("the reason is empty; leave `reason` out or give one"),
+            Kind::ReasonTooLong => write!(
+                f,
+                "the reason has {} bytes; at most {} are allowed",
+                bytes.len().saturating_sub(2),
+                limits::REASON_BYTES
+            ),
+
+            Kind::FieldLater => {
+                write!(f, "unknown field {found}")?;
+                suggest_or(f, nearest(word, ["arg", "compat"]), |f| {
+                    f.write_str(
+                        "; this version has `arg` and `compat`, fields of the argument come with \
+                         a later one",
+                    )
+                })
+            }
+            Kind::ConstantLater => write!(
+                f,
+                "expected a number, found {found}; constants by name come with a later version"
+            ),
+            Kind::ParenthesisLater => {
+                write!(f, "{found}: parentheses come with a later version")
+            }
+            Kind::SumLater => f.write_str("`+`: sums come with a later version"),
+            Kind::Or => f.write_str("there is no `or`: write another rule for the other case"),
+            Kind::UnknownOperator => {
+                write!(f, "unknown operator {found}")?;
+                suggest_or(f, nearest(word, OPERATORS), |f| {
+                    write!(f, "; expected {}", expected_text(Expected::Operator))
+                })
+            }
+            Kind::SingleEquals => f.write_str("unknown operator `=`; did you mean `==`?"),
+            Kind::CompatOperator => write!(
+                f,
+                "operator {found} says nothing about `compat`; write `compat == 1` for 32-bit \
+                 callers, `compat == 0` for others"
+            ),
+            Kind::CompatValue => write!(
+                f,
+                "{found}: `compat` is 1 for 32-bit callers and 0 for others, nothing else"
+            ),
+            Kind::NotANumber => write!(
+                f,
+                "{found} is not a number; expected decimal or 0x and hexadecimal digits, then \
+                 perhaps one of `K`, `M`, `G`, `T` (powers of 1024)"
+            ),
+            Kind::LeadingZero => write!(
+                f,
+                "{found} begins with 0: decimal numbers do not, and octal ones do not exist here"
+            ),
+            Kind::Negative => write!(
+                f,
+                "{found} is negative; values are unsigned, such as 0xffffffffffffffff for -1"
+            ),
+            Kind::NumberTooLarge => write!(f, "{found} is too large: values have 64 bits"),
+            Kind::RangeOutsideSet => {
+                f.write_str("a range is written in braces after `in`: `arg in {1..5}`")
+            }
+            Kind::RangeUpsideDown => write!(
+                f,
+                "range {found} is upside down: its end is smaller than its beginning"
+            ),
+            Kind::SetEmpty => f.write_str("the set is empty; nothing can be in it"),
+            Kind::SetTooLong => write!(
+                f,
+                "too many values; a set has at most {}, ranges included",
+                limits::SET_VALUES
+            ),
+            Kind::NotPowerOfTwo { value } => {
+                write!(f, "{found} is not a power of two")?;
+                if value == 0 {
+                    return f.write_str("; expected one such as 4K");
+                }
+                let below = 1u64 << value.ilog2();
+                match below.checked_mul(2) {
+                    Some(above) => write!(f, "; the nearest are {below} and {above}"),
+                    None => write!(f, "; the nearest is {below}"),
+                }
+            }
+            Kind::AlwaysTrue => write!(f, "{found} holds for every value; leave it out"),
+            Kind::NeverTrue => write!(
+                f,
+                "{found} holds for no value (values are unsigned); the rule would do nothing"
+            ),
+            Kind::TooManyConditions => write!(
+                f,
+                "too many conditions; a rule has at most {}",
+                limits::CONDITIONS
+            ),
+        }
+    }
+}
+
+fn expected_text(expected: Expected) -> &'static str {
+    match expected {
+        Expected::Name => "the name of the policy",
+        Expected::VersionWord => "`version`",
+        Expected::Version => "a version such as 1.0.0",
+        Expected::ProfileName => "`other`, the name of the profile",
+        Expected::DefaultAction => "`allow` or `deny`",
+        Expected::LineEnd => "the end of the line",
+        Expected::DefaultPart => "`errno` or the end of the line",
+        Expected::Target => "a surface or a command",
+        Expected::Command => "a command: a name, a number or `*`",
+        Expected::AfterCommand => "`,`, `if`, `errno`, `reason` or the end of the line",
+        Expected::AfterCondition => "`and`, `errno`, `reason` or the end of the line",
+        Expected::AfterErrno => "`reason` or the end of the line",
+        Expected::Field => "`arg` or `compat`",
+        Expected::Operator => {
+            "`==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `has`, `any-of`, `subset` or `aligned`"
+        }
+        Expected::Value => "a number such as 4096, 0x1000 or 4K",
+        Expected::OpenBrace => "a set in braces such as `{1, 4..8}`",
+        Expected::CommaOrBrace => "`,` or `}`",
+        Expected::Errno => "the name of an error, such as `EPERM`",
+        Expected::Quoted => "text in double quotes",
+    }
+}
+
+/// The words that could stand there.
+fn expected_words(expected: Expected) -> &'static [&'static str] {
+    match expected {
+        Expected::VersionWord => &["version"],
+        Expected::DefaultAction => &["allow", "deny"],
+        Expected::DefaultPart => &["errno"],
+        Expected::AfterCommand => &["if", "errno", "reason"],
+        Expected::AfterCondition => &["and", "errno", "reason"],
+        Expected::AfterErrno => &["reason"],
+        _ => &[],
+    }
+}
+
+fn suggest(f: &mut Formatter<'_>, name: Option<&str>) -> fmt::Result {
+    suggest_or(f, name, |_| Ok(()))
+}
+
+fn suggest_or(
+    f: &mut Formatter<'_>,
+    name: Option<&str>,
+    otherwise: impl Fn(&mut Formatter<'_>) -> fmt::Result,
+) -> fmt::Result {
+    match name {
+        Some(name) => write!(f, "; did you mean `{name}`?"),
+        None => otherwise(f),
+    }
+}
+
+/// The names of the commands that some surface, or this one, handles.
+fn handled(surface: Option<Surface>) -> impl Iterator<Item = &'static str> {
+    let here = move |command: &&Command| match surface {
+        Some(surface) => command.surfaces.contains(&surface),
+        None => !command.surfaces.is_empty(),
+    };
+    schema::commands()
+        .iter()
+        .filter(here)
+        .map(|command| command.name)
+}
+
+/// A token, cut to a size and with nothing in it that could pass for something else.
+struct Quoted<'a>(&'a str);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_char('`')?;
+        for (count, character) in self.0.chars().enumerate() {
+            if count == QUOTED {
+                f.write_str("...")?;
+                break;
+            }
+            match character {
+                '\t' => f.write_char(' ')?,
+                _ if character.is_control() || text::is_invisible(character) => {
+                    Code(character).fmt(f)?
+                }
+                _ => f.write_char(character)?,
+            }
+        }
+        f.write_char('`')
+    }
+}
+
+/// A character by its number.
+struct Code(char);
+
+impl Display for Code {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "U+{:04X}", u32::from(self.0))
+    }
+}
+
+/// Words to choose from: "`a`, `b` or `c`".
+struct Choice<'a>(&'a [&'a str]);
+
+impl Display for Choice<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        list(f, self.0.iter().copied(), " or ")
+    }
+}
+
+/// Surfaces by name, with what stands before the last.
+struct Surfaces<'a>(&'a [Surface], &'a str);
+
+impl Display for Surfaces<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        list(f, self.0.iter().map(|surface| surface.name()), self.1)
+    }
+}
+
+fn list<'n>(
+    f: &mut Formatter<'_>,
+    names: impl ExactSizeIterator<Item = &'n str>,
+    last: &str,
+) -> fmt::Result {
+    let len = names.len();
+    for (index, name) in names.enumerate() {
+        f.write_str(match index {
+            0 => "",
+            _ if index + 1 == len => last,
+            _ => ", ",
+        })?;
+        write!(f, "`{name}`")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rules: `ACTION [SURFACE] COMMAND, ... [if ...] [errno NAME] [reason "TEXT"]`.
+
+use crate::compile::Pair;
+use crate::diagnosis::{Fault, Mistake};
+use crate::lexer::{Lexer, Sign, Token, TokenKind};
+use crate::parser::{expected, is_reserved, Parser};
+use crate::schema::{self, Command};
+use crate::{limits, number, Action, Expected, Grow, Kind, Rule, Span, Surface};
+
+/// The parts behind the commands, in the order in which they stand.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Commands,
+    If,
+    Errno,
+    Reason,
+}
+
+impl<'t, S: Grow> Parser<'t, S> {
+    pub(crate) fn rule(
+        &mut self,
+        lexer: &mut Lexer<'t>,
+        first: Token,
+        action: Action,
+    ) -> Result<(), Fault> {
+        self.inside_profile(first)?;
+        if self.draft.rules.len() >= limits::RULES {
+            return Err(Mistake::new(first.span, Kind::TooManyRules).into());
+        }
+        let mut rule = Rule {
+            action,
+            line: self.line(),
+            conditions: Span::default(),
+            reason: Span::default(),
+            is_default: false,
+        };
+        self.commands(lexer)?;
+        let mut done = Part::Commands;
+        loop {
+            let token = lexer.next();
+            if token.kind == TokenKind::End {
+                break;
+            }
+            let part = match lexer.str(token) {
+                "if" => Part::If,
+                "errno" => Part::Errno,
+                "reason" => Part::Reason,
+                word => return Err(unexpected(token, word, done)),
+            };
+            if part <= done {
+                let again = part == done;
+                let kind = if again {
+                    Kind::PartAgain
+                } else {
+                    Kind::PartOrder
+                };
+                return Err(Mistake::new(token.span, kind).into());
+            }
+            done = part;
+            match part {
+                Part::Commands => {}
+                Part::If => rule.conditions = self.conditions(lexer)?,
+                Part::Errno => match rule.action {
+                    Action::Deny { .. } => {
+                        rule.action = Action::Deny {
+                            errno: errno(lexer)?,
+                        }
+                    }
+                    _ => return Err(Mistake::new(token.span, Kind::ErrnoNotOnDeny).into()),
+                },
+                Part::Reason => rule.reason = reason(lexer)?,
+            }
+        }
+        Ok(S::push(&mut self.draft.rules, rule)?)
+    }
+
+    /// `[SURFACE] COMMAND, ...`, noted as pairs of the rule that is being read and a command.
+    fn commands(&mut self, lexer: &mut Lexer<'t>) -> Result<(), Fault> {
+        let first = lexer.peek();
+        let surface = Surface::from_name(lexer.str(first));
+        if surface.is_some() {
+            lexer.next();
+            let next = lexer.peek();
+            let second = match next.kind {
+                TokenKind::Sign(Sign::Comma) => true,
+                _ => Surface::from_name(lexer.str(next)).is_some(),
+            };
+            if second {
+                return Err(Mistake::new(next.span, Kind::SecondSurface).into());
+            }
+        }
+        let mut alone = true;
+        loop {
+            let token = lexer.next();
+            let star = self.command(lexer, token, surface, alone)?;
+            let more = lexer.peek().kind == TokenKind::Sign(Sign::Comma);
+            if star && (more || !alone) {
+                return Err(Mistake::new(token.span, Kind::StarNotAlone).into());
+            }
+            if !more {
+                return Ok(());
+            }
+            lexer.next();
+            alone = false;
+        }
+    }
+
+    /// One command; tells whether it is `*`.
+    fn command(
+        &mut self,
+        lexer: &Lexer<'t>,
+        token: Token,
+        surface: Option<Surface>,
+        first: bool,
+    ) -> Result<bool, Fault> {
+        let mistake = |kind| Err(Mistake::new(token.span, kind).into());
+        let word = lexer.str(token);
+        match token.kind {
+            TokenKind::Sign(Sign::Star) => match surface {
+                Some(surface) => self.pair(token, surface, None)?,
+                None => return mistake(Kind::NeedsSurface),
+            },
+            TokenKind::Word if number::is_meant(word) => {
+                let number = match number::parse_command(word) {
+                    Ok(number) => number,
+                    Err(Kind::NumberTooLarge) => return mistake(Kind::CommandNumberTooLarge),
+                    Err(kind) => return mistake(kind),
+                };
+                match surface {
+                    Some(surface) => self.number(token, surface, number)?,
+                    None => return mistake(Kind::NeedsSurface),
+                }
+            }
+            TokenKind::Word if matches!(word, "if" | "errno" | "reason") => {
+                return mistake(Kind::Expected(match surface {
+                    None if first => Expected::Target,
+                    _ => Expected::Command,
+                }))
+            }
+            TokenKind::Word if Surface::from_name(word).is_some() => {
+                return mistake(Kind::SecondSurface)
+            }
+            TokenKind::Word => {
+                let Some(command) = schema::command(word) else {
+                    return mistake(match surface {
+                        None if first && !word.starts_with("KVM_") => Kind::UnknownTarget,
+                        _ => Kind::UnknownCommand { surface },
+                    });
+                };
+                if command.surfaces.is_empty() {
+                    return mistake(Kind::OtherArchitecture);
+                }
+                match surface {
+                    None => {
+                        for &surface in command.surfaces {
+                            self.known(token, surface, command)?;
+                        }
+                    }
+                    Some(surface) if command.surfaces.contains(&surface) => {
+                        self.known(token, surface, command)?;
+                    }
+                    Some(surface) => return mistake(Kind::NotOnSurface { surface }),
+                }
+            }
+            _ if first && surface.is_none() => return Err(expected(token, Expected::Target)),
+            _ => return Err(expected(token, Expected::Command)),
+        }
+        Ok(token.kind == TokenKind::Sign(Sign::Star))
+    }
+
+    /// A number that the schema knows is the command of that name.
+    fn number(&mut self, token: Token, surface: Surface, number: u32) -> Result<(), Fault> {
+        match schema::command_by_number(surface, number) {
+            Some(command) => self.known(token, surface, command),
+            None => self.pair(token, surface, Some((number, false))),
+        }
+    }
+
+    /// A command has two numbers where 32-bit callers pass another one.
+    fn known(&mut self, token: Token, surface: Surface, command: &Command) -> Result<(), Fault> {
+        self.pair(token, surface, Some((command.number, true)))?;
+        if command.compat_number != command.number {
+            self.pair(token, surface, Some((command.compat_number, true)))?;
+        }
+        Ok(())
+    }
+
+    fn pair(
+        &mut self,
+        token: Token,
+        surface: Surface,
+        command: Option<(u32, bool)>,
+    ) -> Result<(), Fault> {
+        if self.draft.pairs.len() >= limits::LINKS {
+            return Err(Mistake::new(token.span, Kind::TooManyLinks).into());
+        }
+        // `limits` keeps rules within 16 bits.
+        let rule = u16::try_from(self.draft.rules.len()).unwrap_or(u16::MAX);
+        Ok(S::push(
+            &mut self.draft.pairs,
+            Pair::new(surface, command, rule),
+        )?)
+    }
+}
+
+/// A word that opens no part: what was meant?
+fn unexpected(token: Token, word: &str, done: Part) -> Fault {
+    let looks_like_command = matches!(done, Part::Commands)
+        && token.kind == TokenKind::Word
+        && (number::is_meant(word) || schema::command(word).is_some());
+    let kind = match word {
+        _ if looks_like_command => Kind::MissingComma,
+        "or" => Kind::Or,
+        _ if token.kind == TokenKind::Word && is_reserved(word) => Kind::Reserved,
+        _ => Kind::Expected(match done {
+            Part::Commands => Expected::AfterCommand,
+            Part::If => Expected::AfterCondition,
+            Part::Errno => Expected::AfterErrno,
+            Part::Reason => Expected::LineEnd,
+        }),
+    };
+    Mistake::new(token.span, kind).into()
+}
+
+/// What follows `errno`.
+pub(crate) fn errno(lexer: &mut Lexer<'_>) -> Result<u16, Fault> {
+    let token = lexer.next();
+    let word = lexer.str(token);
+    if token.kind != TokenKind::Word {
+        return Err(expected(token, Expected::Errno));
+    }
+    match schema::errno(word) {
+        Some(errno) => Ok(errno),
+        None if number::is_meant(word) => Err(Mistake::new(token.span, Kind::ErrnoNumber).into()),
+        None => Err(Mistake::new(token.span, Kind::UnknownErrno).into()),
+    }
+}
+
+/// What follows `reason`, without its quotes.
+fn reason(lexer: &mut Lexer<'_>) -> Result<Span, Fault> {
+    let token = lexer.next();
+    let inside = Span {
+        start: token.span.start.saturating_add(1),
+        len: token.span.len.saturating_sub(2),
+    };
+    let kind = match token.kind {
+        TokenKind::Quoted if lexer.str(token).trim_matches(['"', ' ', '\t']).is_empty() => {
+            Kind::ReasonEmpty
+        }
+        TokenKind::Quoted if lexer.str(token).len() - 2 > limits::REASON_BYTES => {
+            Kind::ReasonTooLong
+        }
+        TokenKind::Quoted => return Ok(inside),
+        TokenKind::Unclosed => Kind::UnclosedQuote,
+        _ => Kind::Expected(Expected::Quoted),
+    };
+    Err(Mistake::new(token.span, kind).into())
+}

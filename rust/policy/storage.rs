@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where lists live: the kernel's vectors, a host program's, or static data.
+//!
+//! The methods stand on the storage and not on its lists, so that a storage can hand out a vector
+//! type of another crate as it is.
+
+use core::ops::Deref;
+
+/// There is no memory for another item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+/// A kind of list that can be read.
+pub trait Storage {
+    /// The list.
+    type List<T: Copy + 'static>: Deref<Target = [T]>;
+}
+
+/// A storage whose lists grow.
+pub trait Grow: Storage {
+    /// An empty list.
+    fn empty<T: Copy + 'static>() -> Self::List<T>;
+
+    /// Adds an item at the end.
+    fn push<T: Copy + 'static>(list: &mut Self::List<T>, item: T) -> Result<(), OutOfMemory>;
+
+    /// The items, to be changed in place.
+    fn items<T: Copy + 'static>(list: &mut Self::List<T>) -> &mut [T];
+
+    /// A list with the same items as a slice.
+    fn copy<T: Copy + 'static>(items: &[T]) -> Result<Self::List<T>, OutOfMemory> {
+        let mut list = Self::empty();
+        for &item in items {
+            Self::push(&mut list, item)?;
+        }
+        Ok(list)
+    }
+}
+
+/// Lists that are part of the program: what `scripts/compile-policy.rs` writes.
+pub enum Static {}
+
+impl Storage for Static {
+    type List<T: Copy + 'static> = &'static [T];
+}

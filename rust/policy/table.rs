@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The compiled form: plain data, made for one question, "which rules speak about this call?".
+//!
+//! ```text
+//! dispatch[surface][low byte] -> entries: command, command, ... any    (one bucket)
+//!                                   |
+//!                                   head -> links: rule, rule, ... the last one is unconditional
+//! ```
+//!
+//! A bucket holds the commands of one surface that share a low byte: those of the schema first, so
+//! that no policy can make them slower to find, then numbers that the policy names, then an entry
+//! for every other number. A chain holds, in the order of the text, the rules for one command; it
+//! is cut behind the first that decides without a condition, at last the default.
+
+use crate::{Grow, OutOfMemory, Span, Storage, Surface};
+
+/// A compiled policy. Its text stays with its owner: [`Span`]s of `name`, `version` and `reason`
+/// point into it.
+pub struct Policy<S: Storage> {
+    /// The name, in the text.
+    pub name: Span,
+    /// The version, in the text.
+    pub version: Span,
+    /// For each surface and low byte, 256 a surface, the first entry of the bucket.
+    pub dispatch: S::List<u16>,
+    /// The buckets, one behind the other.
+    pub entries: S::List<Entry>,
+    /// The chains, one behind the other.
+    pub links: S::List<Link>,
+    /// What the chains are for.
+    pub targets: S::List<Target>,
+    /// The rules in the order of the text, the default behind them.
+    pub rules: S::List<Rule>,
+    /// The conditions of all rules.
+    pub conditions: S::List<Condition>,
+    /// The sets of all conditions.
+    pub ranges: S::List<Range>,
+}
+
+impl<S: Storage> Policy<S> {
+    /// The rule of a link.
+    pub fn rule(&self, link: u32) -> Option<&Rule> {
+        let link = self.links.get(usize::try_from(link).ok()?)?;
+        self.rules.get(usize::from(link.rule))
+    }
+
+    /// The command that a link is for.
+    pub fn target(&self, link: u32) -> Option<&Target> {
+        let link = self.links.get(usize::try_from(link).ok()?)?;
+        self.targets.get(usize::from(link.target))
+    }
+
+    /// The same policy in another storage.
+    pub fn copy_into<T: Grow>(&self) -> Result<Policy<T>, OutOfMemory> {
+        Ok(Policy {
+            name: self.name,
+            version: self.version,
+            dispatch: T::copy(&self.dispatch)?,
+            entries: T::copy(&self.entries)?,
+            links: T::copy(&self.links)?,
+            targets: T::copy(&self.targets)?,
+            rules: T::copy(&self.rules)?,
+            conditions: T::copy(&self.conditions)?,
+            ranges: T::copy(&self.ranges)?,
+        })
+    }
+
+    /// Whether both are the same table.
+    pub fn equals<T: Storage>(&self, other: &Policy<T>) -> bool {
+        self.name == other.name
+            && self.version == other.version
+            && *self.dispatch == *other.dispatch
+            && *self.entries == *other.entries
+            && *self.links == *other.links
+            && *self.targets == *other.targets
+            && *self.rules == *other.rules
+            && *self.conditions == *other.conditions
+            && *self.ranges == *other.ranges
+    }
+}
+
+/// One number of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The number; 0 where the head says that it stands for every other one.
+    pub command: u32,
+    /// Its rules.
+    pub head: Head,
+}
+
+/// Where a chain begins, with what the fast path wants to know about it.
+///
+/// Bit 31: the first link allows without a condition. Bit 30: the entry is for every number that
+/// has none of its own. The rest: the index of the first link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head(pub u32);
+
+impl Head {
+    const PLAIN: u32 = 1 << 31;
+    const ANY: u32 = 1 << 30;
+
+    pub(crate) const fn new(link: u32, plain: bool, any: bool) -> Self {
+        Self(
+            link & !(Self::PLAIN | Self::ANY)
+                | if plain { Self::PLAIN } else { 0 }
+                | if any { Self::ANY } else { 0 },
+        )
+    }
+
+    /// The index of the first link.
+    #[inline]
+    pub const fn link(self) -> u32 {
+        self.0 & !(Self::PLAIN | Self::ANY)
+    }
+
+    /// The link to be counted, if it allows without a condition: then there is nothing to decide.
+    #[inline]
+    pub const fn plain_allow(self) -> Option<u32> {
+        if self.0 & Self::PLAIN != 0 {
+            Some(self.link())
+        } else {
+            None
+        }
+    }
+
+    /// Whether the entry is for every number that has none of its own.
+    #[inline]
+    pub const fn is_any(self) -> bool {
+        self.0 & Self::ANY != 0
+    }
+}
+
+/// One rule of a chain: what calls are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The rule.
+    pub rule: u16,
+    /// What the chain is for.
+    pub target: u16,
+}
+
+/// What a chain is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The kind of file.
+    pub surface: Surface,
+    /// The number; without one, every number that has no target of its own.
+    pub command: Option<u32>,
+}
+
+impl Target {
+    /// The name of the command, where the schema has one.
+    pub fn name(&self) -> Option<&'static str> {
+        let command = crate::schema::command_by_number(self.surface, self.command?)?;
+        Some(command.name)
+    }
+}
+
+/// A rule, or the default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What it does with a call that it matches.
+    pub action: Action,
+    /// Its line in the text, from 1.
+    pub line: u32,
+    /// Its conditions, in [`Policy::conditions`].
+    pub conditions: Span,
+    /// Its reason, in the text, without the quotes; empty if it has none.
+    pub reason: Span,
+    /// Whether it is the `default` of its profile.
+    pub is_default: bool,
+}
+
+impl Rule {
+    /// Whether it decides about every call that reaches it.
+    pub(crate) fn is_final(&self) -> bool {
+        self.conditions.is_empty() && self.action != Action::Audit
+    }
+
+    /// Whether it allows every call that reaches it.
+    pub(crate) fn is_plain_allow(&self) -> bool {
+        self.conditions.is_empty() && self.action == Action::Allow
+    }
+}
+
+/// What a rule does with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Lets it through.
+    Allow,
+    /// Answers it with an error.
+    Deny {
+        /// The positive error number.
+        errno: u16,
+    },
+    /// Reports it and leaves the decision to the rules behind.
+    Audit,
+}
+
+impl Action {
+    /// Its word in a policy.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny { .. } => "deny",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// One condition; all of a rule must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// What is looked at.
+    pub subject: Subject,
+    /// What must be true of it.
+    pub test: Test,
+}
+
+/// What a condition looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The raw third argument of the call.
+    Arg,
+    /// 1 if the caller is a 32-bit one, else 0.
+    Compat,
+}
+
+/// What a condition asks of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Test {
+    /// `==`
+    Equal(u64),
+    /// `!=`
+    NotEqual(u64),
+    /// `<`
+    Below(u64),
+    /// `<=`
+    AtMost(u64),
+    /// `>`
+    Above(u64),
+    /// `>=`
+    AtLeast(u64),
+    /// `in`: within one of these, in [`Policy::ranges`].
+    In(Span),
+    /// `has`: every bit of the mask.
+    Has(u64),
+    /// `any-of`: at least one bit of the mask.
+    AnyOf(u64),
+    /// `subset`: no bit outside the mask.
+    Subset(u64),
+    /// `aligned`: a multiple of this power of two.
+    Aligned(u64),
+}
+
+/// An element of a set: a value (then both are the same), or a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The smallest value in it.
+    pub first: u64,
+    /// The largest value in it.
+    pub last: u64,
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Portcullis: a gate in front of the ioctls through which a virtual machine monitor drives the
+//! host kernel.
+//!
+//! Read from here: a policy is put in force ([`load`]), the gate is closed ([`sites`]), calls are
+//! judged ([`active`]), and the files in securityfs tell and change what happens ([`files`]).
+
+#![deny(unsafe_code)]
+
+use kernel::prelude::*;
+
+mod active;
+mod files;
+mod heap;
+mod load;
+mod report;
+mod sites;
+#[allow(unsafe_code)]
+mod sys;
+mod text;
+
+/// `policy/builtin.policy`, compiled while the module was built.
+#[expect(unreachable_pub, reason = "the compiler of policies knows no crate to be public in")]
+mod builtin {
+    include!(concat!(env!("PORTCULLIS_OBJ"), "/rust/builtin_generated.rs"));
+}
+
+#[cfg(CONFIG_KUNIT)]
+#[path = "../tests/kunit/mod.rs"]
+mod kunit;
+
+module! {
+    type: Portcullis,
+    name: "portcullis",
+    authors: ["Portcullis developers"],
+    description: "Checks the ioctls of virtual machine monitors against a policy",
+    license: "GPL",
+    params: {
+        permissive: bool {
+            default: false,
+            description: "Only count what the policy denies, until 1 is written to enforce",
+        },
+    },
+}
+
+/// The module while it is loaded. The fields go in order: nobody can load a policy while the gate
+/// is opened, and the policy goes when no call can be under judgement any more.
+struct Portcullis {
+    _files: sys::securityfs::Folder,
+    _gate: sites::Gate,
+    _policy: load::InForce,
+}
+
+impl kernel::Module for Portcullis {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        sys::locks::init();
+        active::set_enforcing(!module_parameters::permissive.value());
+        let policy = load::builtin()?;
+        let gate = sites::Gate::close()?;
+        let files = files::create()?;
+        pr_info!("the gate is closed, {}\n", active::mode());
+        Ok(Self {
+            _files: files,
+            _gate: gate,
+            _policy: policy,
+        })
+    }
+}

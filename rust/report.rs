@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the files in securityfs tell.
+
+use crate::{
+    active::{self, Count},
+    load::LastLoad,
+    sites::{self, State, SITES},
+    sys::{digest::sha256, locks::LEDGER},
+    text::{Errno, Text}, //
+};
+use kernel::{fmt, prelude::*};
+use portcullis_policy::Action;
+
+/// The exact text of the policy in force.
+pub(crate) fn policy(out: &mut Text) -> Result {
+    let ledger = LEDGER.lock();
+    active::current(&ledger).map_or(Ok(()), |active| out.push(&active.text))
+}
+
+/// `0` or `1`.
+pub(crate) fn enforce(out: &mut Text) -> Result {
+    out.put(fmt!("{}\n", u8::from(active::is_enforcing())))
+}
+
+/// `name: value` lines; a line a site; how the last load went, and last its diagnosis.
+pub(crate) fn status(out: &mut Text) -> Result {
+    let ledger = LEDGER.lock();
+    out.put(fmt!("portcullis: {}\n", env!("PORTCULLIS_VERSION")))?;
+    if let Some(active) = active::current(&ledger) {
+        // Both are words of letters and digits: the parser has seen to it.
+        let [name, version] = [active.policy.name, active.policy.version].map(|span| {
+            let word = span.of(&active.text).unwrap_or_default();
+            core::str::from_utf8(word).unwrap_or_default()
+        });
+        out.put(fmt!("policy: {name} version {version}\n"))?;
+        if let Some(digest) = sha256(&active.text) {
+            out.put(fmt!("digest: sha256:"))?;
+            for byte in digest {
+                out.put(fmt!("{byte:02x}"))?;
+            }
+            out.put(fmt!("\n"))?;
+        }
+    }
+    out.put(fmt!("revision: {}\n", ledger.revision))?;
+    out.put(fmt!("mode: {}\n", active::mode()))?;
+    for probe in &SITES {
+        let site = probe.handler();
+        out.put(fmt!(
+            "site: {} module={} surface={} missed={} ",
+            site.symbol,
+            site.module,
+            site.surface.name(),
+            probe.missed()
+        ))?;
+        // Every condition of today's language is about a register, which no other thread can
+        // change between the check and the use.
+        match sites::state(probe) {
+            State::Armed => out.put(fmt!("state=armed race-free=yes\n"))?,
+            State::Absent => out.put(fmt!("state=absent\n"))?,
+            State::Failed(error) => out.put(fmt!("state=failed error={}\n", Errno(error)))?,
+        }
+    }
+    match &ledger.last {
+        LastLoad::Builtin => out.put(fmt!("last load: builtin\n")),
+        LastLoad::Accepted => out.put(fmt!("last load: accepted\n")),
+        LastLoad::Refused { errno, diagnosis } => {
+            out.put(fmt!("last load: refused with {}\n", Errno(*errno)))?;
+            out.push(diagnosis.as_bytes())
+        }
+    }
+}
+
+/// A line a command that was seen, since the module was loaded; then a line a rule, since its
+/// policy was loaded.
+pub(crate) fn counters(out: &mut Text) -> Result {
+    let ledger = LEDGER.lock();
+    let Some(active) = active::current(&ledger) else {
+        return Ok(());
+    };
+    let policy = &active.policy;
+    let mut commands = KVVec::from_elem(Count::default(), policy.targets.len(), GFP_KERNEL)?;
+    let mut rules = KVVec::from_elem(Count::default(), policy.rules.len(), GFP_KERNEL)?;
+    for (link, count) in active.links() {
+        let Some(rule) = policy.rules.get(usize::from(link.rule)) else {
+            continue;
+        };
+        if let Some(sum) = rules.get_mut(usize::from(link.rule)) {
+            *sum += count;
+        }
+        // An audit rule notes a call that another rule decides.
+        if rule.action != Action::Audit {
+            if let Some(sum) = commands.get_mut(usize::from(link.target)) {
+                *sum += count;
+            }
+        }
+    }
+    for (target, mut count) in policy.targets.iter().zip(commands) {
+        let surface = target.surface.name();
+        match (target.name(), target.command) {
+            (Some(name), command) => {
+                count += ledger.past(target.surface, command);
+                line(out, fmt!("command {surface} {name}"), count)?;
+            }
+            (None, Some(number)) => line(out, fmt!("command {surface} {number:#010x}"), count)?,
+            (None, None) => {
+                count += ledger.past(target.surface, None);
+                line(out, fmt!("command {surface} other"), count)?;
+            }
+        }
+    }
+    for (rule, count) in policy.rules.iter().zip(rules) {
+        let action = rule.action.name();
+        out.put(fmt!("rule line={} action={action} {count}\n", rule.line))?;
+    }
+    Ok(())
+}
+
+/// A line about what has been called at all.
+fn line(out: &mut Text, what: fmt::Arguments<'_>, count: Count) -> Result {
+    if count == Count::default() {
+        return Ok(());
+    }
+    out.put(fmt!("{what} {count}\n"))
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            calls,
+            denied,
+            would_deny,
+        } = self;
+        write!(f, "calls={calls} denied={denied} would-deny={would_deny}")
+    }
+}

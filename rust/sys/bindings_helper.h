@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the module calls in C and the kernel crate does not bind. Kbuild names the items that
+ * bindgen takes out of these headers.
+ */
+#include <linux/kprobes.h>

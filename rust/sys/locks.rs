@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The module's locks. They live here because a static lock has to be initialised at run time,
+//! once, before its first use.
+//!
+//! Order: [`LEDGER`] before [`REGISTRATION`].
+
+use crate::active::Ledger;
+use core::{
+    pin::Pin,
+    sync::atomic::{AtomicBool, Ordering}, //
+};
+
+kernel::sync::global_lock! {
+    // SAFETY: `init` is the first thing that the module does.
+    /// Held while a probe is registered or taken away.
+    pub(crate) unsafe(uninit) static REGISTRATION: Mutex<()> = ();
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: `init` is the first thing that the module does.
+    /// Held while a policy is put in force, and by whoever reports about it.
+    pub(crate) unsafe(uninit) static LEDGER: Mutex<Ledger> = Ledger::new();
+}
+
+/// Makes the locks ready. Only the first call does something.
+pub(crate) fn init() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if !DONE.swap(true, Ordering::Relaxed) {
+        // SAFETY: called once, before the first probe, notifier or file of this module exists, so
+        // nobody else can be using the locks.
+        unsafe {
+            REGISTRATION.init();
+            LEDGER.init();
+        }
+    }
+}

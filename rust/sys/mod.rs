@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The only unsafe code of the module: one small safe type over each C interface that the kernel
+//! crate does not wrap yet.
+//!
+//! Everything outside this folder is compiled with `deny(unsafe_code)`.
+
+pub(crate) mod digest;
+pub(crate) mod kprobe;
+pub(crate) mod locks;
+pub(crate) mod module_notifier;
+pub(crate) mod per_cpu;
+pub(crate) mod published;
+pub(crate) mod securityfs;
+
+/// What bindgen made of `bindings_helper.h`, on top of the kernel crate's own bindings.
+#[allow(
+    dead_code,
+    missing_docs,
+    non_camel_case_types,
+    non_snake_case,
+    non_upper_case_globals,
+    unreachable_pub,
+    clippy::all,
+    clippy::undocumented_unsafe_blocks
+)]
+mod bindings {
+    pub(super) use kernel::bindings::*;
+    use kernel::ffi;
+    use pin_init::MaybeZeroable;
+    include!(concat!(env!("PORTCULLIS_OBJ"), "/rust/sys/bindings_generated.rs"));
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Text that grows as it is written, without a panic when memory runs out.
+
+use core::fmt::Write;
+use kernel::{fmt, prelude::*};
+
+/// A growing text.
+pub(crate) struct Text(KVVec<u8>);
+
+impl Text {
+    /// An empty text.
+    pub(crate) const fn new() -> Self {
+        Self(KVVec::new())
+    }
+
+    /// What has been written.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// What has been written, line by line; bytes that are not UTF-8 end it.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        core::str::from_utf8(&self.0).unwrap_or_default().lines()
+    }
+
+    /// Adds bytes.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result {
+        Ok(self.0.extend_from_slice(bytes, GFP_KERNEL)?)
+    }
+
+    /// Adds formatted text; `ENOMEM` where there is no memory for it.
+    pub(crate) fn put(&mut self, arguments: fmt::Arguments<'_>) -> Result {
+        self.write_fmt(arguments).map_err(|_| ENOMEM)
+    }
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes()).map_err(|_| fmt::Error)
+    }
+}
+
+/// An errno by name.
+pub(crate) struct Errno(pub(crate) Error);
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.name() {
+            Some(name) => fmt::Display::fmt(name, f),
+            None => write!(f, "{}", self.0.to_errno()),
+        }
+    }
+}

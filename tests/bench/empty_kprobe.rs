@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The floor that the benchmark compares with: a kprobe at `kvm_vm_ioctl` whose handler compares
+//! the command with one number, and nothing else.
+
+use kernel::{
+    error::to_result,
+    prelude::*,
+    types::Opaque, //
+};
+
+#[allow(
+    dead_code,
+    missing_docs,
+    non_camel_case_types,
+    non_snake_case,
+    unreachable_pub,
+    clippy::all,
+    clippy::undocumented_unsafe_blocks
+)]
+mod bindings {
+    pub(super) use kernel::bindings::*;
+    use kernel::ffi;
+    use pin_init::MaybeZeroable;
+    include!(concat!(env!("PORTCULLIS_OBJ"), "/rust/sys/bindings_generated.rs"));
+}
+
+module! {
+    type: EmptyKprobe,
+    name: "empty_kprobe",
+    authors: ["Portcullis developers"],
+    description: "The least that a kprobe on an ioctl handler can cost",
+    license: "GPL",
+}
+
+struct EmptyKprobe {
+    kprobe: Pin<KBox<Opaque<bindings::kprobe>>>,
+}
+
+// SAFETY: the kprobe is touched by `init` and `drop` alone.
+unsafe impl Send for EmptyKprobe {}
+// SAFETY: as above.
+unsafe impl Sync for EmptyKprobe {}
+
+/// # Safety
+///
+/// To be called by the kernel alone.
+unsafe extern "C" fn hit(_: *mut bindings::kprobe, registers: *mut bindings::pt_regs) -> c_int {
+    // SAFETY: the kernel hands over the registers for the time of this call.
+    let command = unsafe { (*registers).si as u32 };
+    // A number that nobody calls with.
+    c_int::from(command == 0xffff_fffe)
+}
+
+impl kernel::Module for EmptyKprobe {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        let kprobe = KBox::pin(
+            Opaque::<bindings::kprobe>::zeroed(),
+            GFP_KERNEL,
+        )?;
+        // SAFETY: nobody else knows it yet.
+        unsafe {
+            (*kprobe.get()).symbol_name = c"kvm_vm_ioctl".as_ptr().cast();
+            (*kprobe.get()).pre_handler = Some(hit);
+        }
+        // SAFETY: it is pinned, and `drop` unregisters it.
+        to_result(unsafe { bindings::register_kprobe(kprobe.get()) })?;
+        Ok(Self { kprobe })
+    }
+}
+
+impl Drop for EmptyKprobe {
+    fn drop(&mut self) {
+        // SAFETY: `init` registered it.
+        unsafe { bindings::unregister_kprobe(self.kprobe.get()) };
+    }
+}

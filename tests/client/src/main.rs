@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `client`: a small, real VMM for the test scenarios.
+//!
+//! It does what a VMM does (boot, session, spin, churn), what a broken-into VMM would do (try,
+//! storm), what an administrator does (write) and what a benchmark does (bench). Its command
+//! numbers come from the ioctl formulas and the C struct sizes, never from the module's schema:
+//! it is the independent witness.
+//!
+//! Exit codes: 0 as hoped, 1 not as hoped, 2 bad usage, 3 no /dev/kvm here.
+
+#![deny(unsafe_code)]
+
+mod answer;
+mod argument;
+mod call;
+mod command;
+mod errno;
+mod failure;
+mod guest;
+mod machine;
+mod seccomp;
+mod subcommand;
+mod surface;
+mod sys;
+mod valid;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use subcommand::{attempt, bench, boot, churn, commands, session, spin, storm, write};
+
+/// A small VMM that asks /dev/kvm for things and says how it was answered.
+///
+/// Answers read `ok RET` or `errno ENAME (number)`. Exit codes: 0 as hoped, 1 not as hoped,
+/// 2 bad usage, 3 no /dev/kvm here.
+#[derive(Parser)]
+#[command(name = "client")]
+struct Cli {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    Boot(boot::Options),
+    Session(session::Options),
+    #[command(name = "try")]
+    Try(attempt::Options),
+    Storm(storm::Options),
+    Spin(spin::Options),
+    Churn(churn::Options),
+    Write(write::Options),
+    Bench(bench::Options),
+    Commands(commands::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().action {
+        Action::Boot(options) => boot::run(&options),
+        Action::Session(options) => session::run(&options),
+        Action::Try(options) => attempt::run(&options),
+        Action::Storm(options) => storm::run(&options),
+        Action::Spin(options) => spin::run(&options),
+        Action::Churn(options) => churn::run(&options),
+        Action::Write(options) => write::run(&options),
+        Action::Bench(options) => bench::run(&options),
+        Action::Commands(options) => commands::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("client: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}

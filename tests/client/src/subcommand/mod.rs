@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The subcommands, one a file: options, and what they do.
+
+pub mod attempt;
+pub mod bench;
+pub mod boot;
+pub mod churn;
+pub mod commands;
+pub mod session;
+pub mod spin;
+pub mod storm;
+pub mod write;

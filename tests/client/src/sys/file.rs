@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files as system calls see them: each function here is one call, and answers as the kernel did.
+
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
+        unix::fs::FileExt,
+    },
+};
+
+use crate::answer::Answer;
+
+/// One write(2), or pwrite(2) with an offset.
+pub fn write_once(file: &File, bytes: &[u8], offset: Option<u64>) -> Answer {
+    let written = match offset {
+        Some(offset) => file.write_at(bytes, offset),
+        None => io::Write::write(&mut &*file, bytes),
+    };
+    match written {
+        Ok(count) => Answer::Ok(count as i64),
+        Err(error) => Answer::Errno(error.raw_os_error().unwrap_or(0)),
+    }
+}
+
+/// close(2), whose answer Rust's own drop throws away.
+pub fn close(file: File) -> Answer {
+    // SAFETY: the fd was the file's, and is not used again.
+    match unsafe { libc::close(file.into_raw_fd()) } {
+        0 => Answer::Ok(0),
+        _ => Answer::last_errno(),
+    }
+}
+
+/// Closes an fd that a call returned as its number.
+pub fn close_returned(number: i64) {
+    if let Ok(fd) = RawFd::try_from(number) {
+        // SAFETY: the kernel made this fd just now for us; nothing else knows it.
+        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+}
+
+/// A second fd of the same open file, with a life of its own.
+pub fn duplicate(file: &impl AsRawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl copies an fd number and touches no memory.
+    let fd = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel made this fd just now for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A new eventfd.
+pub fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: eventfd makes an fd and touches no memory.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel made this fd just now for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

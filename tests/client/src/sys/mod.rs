@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The only unsafe code of the client: one small safe wrapper per thing the kernel offers.
+
+#![allow(unsafe_code)]
+
+pub mod capability;
+pub mod file;
+pub mod ioctl;
+pub mod memslot;
+pub mod pages;
+pub mod signals;

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory below 2 GiB, so that 32-bit and 64-bit system calls can name it alike.
+
+use std::{io, mem::size_of, ptr};
+
+/// A private anonymous mapping.
+///
+/// # Invariants
+///
+/// `start` is the address of a mapping of `size_bytes` bytes that belongs to this value alone;
+/// it is readable and writable when `usable`. The kernel and a guest may write to it at any time,
+/// so no reference into it is ever made.
+pub struct Pages {
+    start: *mut u8,
+    size_bytes: usize,
+    usable: bool,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and nothing else refers to it.
+unsafe impl Send for Pages {}
+
+impl Pages {
+    pub fn zeroed(size_bytes: usize) -> io::Result<Self> {
+        Self::map(size_bytes, libc::PROT_READ | libc::PROT_WRITE, true)
+    }
+
+    /// An address at which nothing can be read or written, kept so that nobody else maps it.
+    pub fn inaccessible() -> io::Result<Self> {
+        Self::map(4096, libc::PROT_NONE, false)
+    }
+
+    pub fn address(&self) -> u64 {
+        self.start as u64
+    }
+
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes as u64
+    }
+
+    /// Copies `value` to `offset`.
+    ///
+    /// # Panics
+    ///
+    /// If it does not fit there.
+    pub fn put<T: Copy>(&mut self, offset: usize, value: T) {
+        let place = self.place(offset, size_of::<T>());
+        // SAFETY: `place` checked that the bytes lie in the mapping, and `&mut self` that no
+        // other thread of ours writes there.
+        unsafe { ptr::copy_nonoverlapping((&raw const value).cast(), place, size_of::<T>()) };
+    }
+
+    /// Copies `bytes` to `offset`; panics like [`Self::put`].
+    pub fn put_bytes(&mut self, offset: usize, bytes: &[u8]) {
+        let place = self.place(offset, bytes.len());
+        // SAFETY: as in `put`.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
+    }
+
+    /// The number at `offset`, which a guest may be changing; panics like [`Self::put`].
+    pub fn number_at(&self, offset: usize) -> u32 {
+        let place = self.place(offset, size_of::<u32>()).cast::<u32>();
+        assert!(place.is_aligned());
+        // SAFETY: `place` checked that the bytes lie in the mapping; volatile because another
+        // writer may be at work, and any value is a valid u32.
+        unsafe { place.read_volatile() }
+    }
+
+    fn map(size_bytes: usize, protection: libc::c_int, usable: bool) -> io::Result<Self> {
+        // SAFETY: a new mapping at an address that the kernel chooses touches no other memory.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                size_bytes,
+                protection,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Pages {
+            start: start.cast(),
+            size_bytes,
+            usable,
+        })
+    }
+
+    fn place(&self, offset: usize, length: usize) -> *mut u8 {
+        let end = offset.checked_add(length);
+        assert!(self.usable && end.is_some_and(|end| end <= self.size_bytes));
+        self.start.wrapping_add(offset)
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: by the invariant the mapping is ours, and it is never used again. A VM that has
+        // it as a memslot notices the unmapping and loses the pages.
+        unsafe { libc::munmap(self.start.cast(), self.size_bytes) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pages;
+
+    #[test]
+    fn pages_lie_below_4_gib_and_hold_what_was_put() {
+        let mut pages = Pages::zeroed(65536).unwrap();
+        assert!(pages.address() + pages.size_bytes() <= 1 << 32);
+        assert_eq!(pages.address() % 4096, 0);
+        pages.put(8, 0x1234_5678_u32);
+        pages.put_bytes(12, b"\x01\0\0\0");
+        assert_eq!((pages.number_at(8), pages.number_at(12)), (0x1234_5678, 1));
+        assert_eq!(pages.number_at(65532), 0);
+    }
+
+    #[test]
+    #[should_panic]
+    fn nothing_is_put_behind_the_end() {
+        Pages::zeroed(4096).unwrap().put(4093, 0_u32);
+    }
+}

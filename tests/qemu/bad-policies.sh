@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# A text that is no policy changes nothing: the old one stays, and status and the kernel's log say
+# what is wrong where. The same files as the engine's own tests, through the real kernel.
+
+. /lib.sh
+load_kvm
+insert
+rules 'deny kvm-vm KVM_CREATE_IRQCHIP errno EACCES'
+cp $gate/policy /tmp/before
+
+# stays NAME: the policy from above is in force.
+stays() {
+	cmp -s $gate/policy /tmp/before || fail "$1: the policy has changed"
+	[ "$(sed -n 's/^revision: //p' $gate/status)" = 2 ] || fail "$1: the revision has changed"
+	expect EACCES kvm-vm KVM_CREATE_IRQCHIP
+}
+
+n=0
+for file in /policies/bad/*.policy; do
+	# An empty file makes no write(2) at all; see below.
+	[ -s "$file" ] || continue
+	name=$(basename "$file")
+	client write $gate/policy "$file" --expect EBADMSG >/tmp/answer 2>&1 || fail "$name: $(cat /tmp/answer)"
+	sed '1,/^last load: refused with EBADMSG$/d' $gate/status >/tmp/diagnosis
+	cmp -s /tmp/diagnosis "${file%.policy}.expected" || {
+		diff "${file%.policy}.expected" /tmp/diagnosis
+		fail "$name: status has another diagnosis"
+	}
+	cmp -s $gate/policy /tmp/before || fail "$name: the policy has changed"
+	n=$((n + 1))
+done
+stays "after $n bad policies"
+[ $n -ge 40 ] || fail "only $n bad policies were tried"
+ok "$n bad policies: each refused with EBADMSG and its exact diagnosis in status"
+
+printf 'policy x version 1\nprofile other\n    deflaut allow\nend\n' >/tmp/bad
+must client write $gate/policy /tmp/bad --expect EBADMSG >/dev/null
+dmesg | tail -n 6 | grep -q '3:5' || fail "the kernel's log does not say 3:5"
+ok "the kernel's log has the diagnosis"
+
+client write $gate/policy /dev/null >/tmp/answer 2>&1
+stays "an empty text"
+ok "an empty text: $(cat /tmp/answer)"
+
+head -c 2097152 /dev/zero | tr '\0' '#' >/tmp/long
+must client write $gate/policy /tmp/long --expect EFBIG >/dev/null
+stays "2 MiB"
+grep -q '1048576' $gate/status || fail "status does not name the limit"
+ok "2 MiB: EFBIG"
+
+head -c 4096 /dev/urandom >/tmp/binary
+must client write $gate/policy /tmp/binary --expect EBADMSG >/dev/null
+stays "binary"
+printf 'policy x version 1\nprofile other\n    default allow\0\nend\n' >/tmp/nul
+must client write $gate/policy /tmp/nul --expect EBADMSG >/dev/null
+stays "an embedded NUL"
+ok "binary and NUL: EBADMSG"
+
+head -c -4 /tmp/before >/tmp/cut
+must client write $gate/policy /tmp/cut --expect EBADMSG >/dev/null
+stays "a text without its end"
+ok "a text that was cut off: EBADMSG"
+
+for file in /policies/good/*.policy; do
+	must client write $gate/policy "$file" --expect ok >/dev/null
+	cmp -s $gate/policy "$file" || fail "$file: policy does not read back as it was written"
+done
+ok "good policies read back to the byte"

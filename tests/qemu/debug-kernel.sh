@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# What other scenarios do, on a kernel in which KASAN, lockdep, DEBUG_ATOMIC_SLEEP and PROVE_RCU
+# watch. The guest's init looks for their complaints.
+
+. /lib.sh
+load_kvm
+insert
+rules 'deny kvm-vm KVM_CREATE_IRQCHIP errno EACCES' 'deny kvm-vm KVM_CREATE_VCPU if arg == 3'
+expect EACCES kvm-vm KVM_CREATE_IRQCHIP
+expect EPERM kvm-vm KVM_CREATE_VCPU 3
+must client boot --text "under watch"
+for file in status counters policy enforce; do cat $gate/$file >/dev/null; done
+for file in /policies/bad/*.policy; do client write $gate/policy "$file" >/dev/null 2>&1; done
+printf 0 >$gate/enforce
+expect ok kvm-vm KVM_CREATE_IRQCHIP
+printf 1 >$gate/enforce
+client write $gate/policy /tmp/policy --drop-cap --expect EPERM >/dev/null
+ok "every file was used"
+
+client storm --threads 4 --vcpus 2 --seconds "$1" --on kvm-vm:KVM_CREATE_IRQCHIP \
+	--on kvm-vm:KVM_CHECK_EXTENSION:0 --on kvm-vcpu:KVM_GET_REGS:valid >/tmp/storm 2>&1 &
+storm=$!
+loads=0
+while kill -0 $storm 2>/dev/null; do
+	rules 'deny kvm-vm KVM_CREATE_IRQCHIP errno EXDEV'
+	rmmod portcullis && insert
+	rules 'deny kvm-vcpu KVM_GET_REGS errno EDOM'
+	loads=$((loads + 2))
+done
+wait $storm || fail "$(cat /tmp/storm)"
+cat /tmp/storm
+must rmmod kvm_amd
+must rmmod kvm
+must rmmod portcullis
+ok "$loads policies and unloading under fire"

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# Who may write, and how: the contract of the files in securityfs.
+
+. /lib.sh
+load_kvm
+insert
+rules 'deny kvm-vm KVM_CREATE_IRQCHIP errno EACCES'
+cp $gate/policy /tmp/before
+cp $gate/policy /tmp/good
+
+# refused WHAT ERRNO OPTION...: a write with OPTION is refused with ERRNO and changes nothing.
+refused() {
+	what=$1 errno=$2
+	shift 2
+	client write $gate/policy /tmp/good --expect "$errno" "$@" >/tmp/answer 2>&1 ||
+		fail "$what: $(cat /tmp/answer)"
+	[ "$(sed -n 's/^revision: //p' $gate/status)" = 2 ] || fail "$what: the revision has changed"
+	ok "$what: $errno"
+}
+refused "a writer without CAP_MAC_ADMIN" EPERM --drop-cap
+refused "a writer that has it in a user namespace of its own only" EPERM --userns
+refused "a write at an offset" EINVAL --at 7
+refused "a text in two pieces" EBADMSG --chunk 40
+client write $gate/policy /tmp/good --twice --expect EBUSY >/tmp/answer 2>&1 || fail "twice: $(cat /tmp/answer)"
+[ "$(sed -n 's/^revision: //p' $gate/status)" = 3 ] || fail "of two writes not exactly one counted"
+ok "a second write on one open file: EBUSY"
+must client write $gate/policy /tmp/good --drop-after-open --expect ok >/dev/null
+ok "the opener's capability counts: dropping it after open(2) takes nothing away"
+for option in --drop-cap --userns; do
+	printf 0 | client write $gate/enforce - $option --expect EPERM >/tmp/answer 2>&1 || fail "enforce: $(cat /tmp/answer)"
+done
+[ "$(cat $gate/enforce)" = 1 ] || fail "the mode has changed"
+ok "enforce: EPERM in the same cases"
+
+for row in policy:600 enforce:600 status:400 counters:400; do
+	mode=$(stat -c %a $gate/${row%:*})
+	[ "$mode" = "${row#*:}" ] || fail "${row%:*} has mode $mode"
+done
+for file in status counters; do
+	client write $gate/$file /tmp/good >/tmp/answer 2>&1 && fail "$file took a write"
+done
+ok "modes are as documented; what is read-only takes no write"
+
+for file in policy enforce status counters; do
+	[ "$(tail -c 1 $gate/$file | od -An -tx1 | tr -d ' ')" = 0a ] || fail "$file does not end in a newline"
+	# Read in bytes of one: what a reader sees is what was true when it opened the file.
+	dd if=$gate/$file bs=1 2>/dev/null | cmp -s - $gate/$file || fail "$file reads differently in small pieces"
+done
+ok "each file ends in a newline, and reads the same in pieces of one byte"
+
+exec 5<$gate/status
+rmmod portcullis 2>/dev/null && fail "the module went while one of its files was open"
+exec 5<&-
+must rmmod portcullis
+[ ! -e $gate ] || fail "the folder is still there"
+ok "an open file holds the module"

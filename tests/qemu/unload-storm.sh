@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# The module comes and goes in a loop while four threads hammer denied and allowed ioctls, and a
+# vCPU sits in KVM_RUN. Nobody may end up in code that is gone.
+
+. /lib.sh
+load_kvm
+client spin --seconds "${1:-40}" >/tmp/spin 2>&1 &
+spin=$!
+client storm --threads 4 --vcpus 2 --seconds "${1:-40}" --on kvm-vm:KVM_GET_PIT:zero \
+	--on kvm-vm:KVM_CHECK_EXTENSION:0 --on kvm-vcpu:KVM_SET_CPUID:zero --on kvm-vcpu:KVM_GET_REGS:valid \
+	>/tmp/storm 2>&1 &
+storm=$!
+rounds=0
+while kill -0 $storm 2>/dev/null; do
+	insert
+	# Long enough for calls to be refused in each round.
+	usleep 100000
+	must rmmod portcullis
+	rounds=$((rounds + 1))
+done
+wait $storm || fail "the storm: $(cat /tmp/storm)"
+wait $spin || fail "the vCPU in KVM_RUN: $(cat /tmp/spin)"
+cat /tmp/storm
+grep -q 'KVM_GET_PIT.*EPERM=[1-9]' /tmp/storm || fail "no call was ever refused: the test proved nothing"
+[ $rounds -ge 5 ] || fail "only $rounds rounds"
+must client boot --text "still here"
+ok "$rounds rounds of loading and unloading under fire"
