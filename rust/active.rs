@@ -8,13 +8,13 @@ use crate::{
     sys::{
         kprobe::{Call, Outcome},
         locks::LEDGER,
-        per_cpu::PerCpuCounters,
+        per_cpu::{PerCpuCounters, Which},
         published::Published, //
     },
 };
 use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::{prelude::*, sync::GlobalGuard};
-use portcullis_policy::{Action, Head, Link, Policy, Request, Surface, Verdict};
+use portcullis_policy::{Action, Link, Policy, Request, Surface, Verdict};
 
 /// The policy in force. It is there before the first site is armed and after the last is gone.
 static ACTIVE: Published<Active, LEDGER> = Published::empty();
@@ -48,59 +48,61 @@ impl core::ops::AddAssign for Count {
     }
 }
 
+/// What a call is refused with where no rule says so.
+const EPERM_NUMBER: u16 = 1;
+
 /// The two counters of a link: what was carried out, and what was held back in permissive mode.
-const COUNTERS_PER_LINK: usize = 2;
+const CARRIED_OUT: Which = Which::First;
+const HELD_BACK: Which = Which::Second;
 
 impl Active {
     /// Makes a policy ready to be put in force.
     pub(crate) fn new(policy: Policy<Heap>, text: KVVec<u8>) -> Result<Self> {
         Ok(Self {
-            counters: PerCpuCounters::new(policy.links.len().saturating_mul(COUNTERS_PER_LINK))?,
+            counters: PerCpuCounters::new(policy.links.len())?,
             policy,
             text,
         })
     }
 
-    /// Judges a call, and counts it.
+    /// Whether a command is allowed whatever the call is like; if so, counts the call.
     #[inline]
-    pub(crate) fn judge(&self, request: &Request, call: &Call<'_>) -> Outcome {
-        let head = self.policy.head(request.surface, request.command);
-        match head.and_then(Head::plain_allow) {
-            Some(link) => {
-                self.counters.add(carried_out(link), call);
-                Outcome::Continue
-            }
-            None => self.judge_by_rules(head, request, call),
+    fn plainly_allows(&self, surface: Surface, call: &Call<'_>) -> bool {
+        let link = self.policy.plain_allow(surface, call.command());
+        if let Some(link) = link {
+            self.add(link, CARRIED_OUT, call);
         }
+        link.is_some()
     }
 
-    /// Judges a call that is not plainly allowed.
-    #[cold]
-    #[inline(never)]
-    fn judge_by_rules(&self, head: Option<Head>, request: &Request, call: &Call<'_>) -> Outcome {
-        let note = |link| self.counters.add(carried_out(link), call);
-        let decision = head.and_then(|head| self.policy.decide(head, request, note));
-        let enforcing = is_enforcing();
-        let (link, verdict) = match decision {
-            Some(decision) => (Some(decision.link), decision.verdict),
+    /// Judges a call, and counts it.
+    pub(crate) fn judge(&self, request: &Request, call: &Call<'_>) -> Outcome {
+        let note = |link| self.add(link, CARRIED_OUT, call);
+        let head = self.policy.head(request.surface, request.command);
+        let Some(decision) = head.and_then(|head| self.policy.decide(head, request, note)) else {
             // A table that leads nowhere: a mistake of ours, and no reason to let a call through.
-            None => (None, Verdict::Deny { errno: 1 }),
+            return Outcome::Refuse(EPERM_NUMBER);
         };
-        let (counter, outcome) = match verdict {
-            Verdict::Allow => (carried_out as fn(u32) -> usize, Outcome::Continue),
-            Verdict::Deny { errno } if enforcing => (carried_out as _, Outcome::Refuse(errno)),
-            Verdict::Deny { .. } => (held_back as _, Outcome::Continue),
+        let enforcing = is_enforcing();
+        let (counter, outcome) = match decision.verdict {
+            Verdict::Allow => (CARRIED_OUT, Outcome::Continue),
+            Verdict::Deny { errno } if enforcing => (CARRIED_OUT, Outcome::Refuse(errno)),
+            Verdict::Deny { .. } => (HELD_BACK, Outcome::Continue),
         };
-        if let Some(link) = link {
-            self.counters.add(counter(link), call);
-        }
+        self.add(decision.link, counter, call);
         outcome
+    }
+
+    #[inline]
+    fn add(&self, link: u32, counter: Which, call: &Call<'_>) {
+        // CAST: 32 bits fit.
+        self.counters.add(link as usize, counter, call);
     }
 
     /// What came of the calls that a link decided.
     pub(crate) fn count(&self, link: u32) -> Count {
-        let done = self.counters.sum(carried_out(link));
-        let held = self.counters.sum(held_back(link));
+        // CAST: 32 bits fit.
+        let [done, held] = self.counters.sum(link as usize);
         let denies = self.policy.rule(link).map(|rule| rule.action);
         Count {
             calls: done.wrapping_add(held),
@@ -122,24 +124,21 @@ impl Active {
     }
 }
 
+/// Whether the policy in force allows a command whatever the call is like; if so, counts the call.
 #[inline]
-fn carried_out(link: u32) -> usize {
-    // CAST: 32 bits fit.
-    (link as usize).wrapping_mul(COUNTERS_PER_LINK)
+pub(crate) fn plainly_allows(surface: Surface, call: &Call<'_>) -> bool {
+    ACTIVE
+        .read(call)
+        .is_some_and(|active| active.plainly_allows(surface, call))
 }
 
-fn held_back(link: u32) -> usize {
-    carried_out(link).wrapping_add(1)
-}
-
-/// Judges a call by the policy in force, and counts it. Called with preemption off.
-#[inline]
+/// Judges a call by the policy in force, and counts it.
 pub(crate) fn judge(request: &Request, call: &Call<'_>) -> Outcome {
-    let Some(active) = ACTIVE.read(call) else {
+    match ACTIVE.read(call) {
+        Some(active) => active.judge(request, call),
         // Not reached: no site is armed without a policy. No reason to let a call through.
-        return Outcome::Refuse(1);
-    };
-    active.judge(request, call)
+        None => Outcome::Refuse(EPERM_NUMBER),
+    }
 }
 
 /// Whether denials are carried out.
@@ -193,7 +192,10 @@ impl Ledger {
     /// What came of a command's calls under the policies of the past.
     pub(crate) fn past(&self, surface: Surface, command: Option<u32>) -> Count {
         let is_it = |past: &&Past| past.surface == surface && past.command == command;
-        self.past.iter().find(is_it).map_or_else(Count::default, |past| past.count)
+        self.past
+            .iter()
+            .find(is_it)
+            .map_or_else(Count::default, |past| past.count)
     }
 
     /// Adds the counts of a policy that nobody uses any more.

@@ -3,7 +3,8 @@
 //! The files in `/sys/kernel/security/portcullis`.
 
 use crate::{
-    load, report,
+    load,
+    report,
     sys::securityfs::{File, Folder, Store}, //
 };
 use kernel::prelude::*;

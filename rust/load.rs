@@ -78,9 +78,7 @@ pub(crate) fn text(text: KVVec<u8>) -> Result {
 fn diagnose(rejection: &Rejection<Heap>, text: &[u8]) -> Error {
     match rejection {
         Rejection::OutOfMemory => refuse(ENOMEM, fmt!("there is no memory for this policy\n")),
-        Rejection::Mistakes(mistakes) => {
-            refuse(EBADMSG, format_args!("{}", mistakes.report(text)))
-        }
+        Rejection::Mistakes(mistakes) => refuse(EBADMSG, format_args!("{}", mistakes.report(text))),
     }
 }
 
@@ -122,7 +120,10 @@ pub(crate) fn mode(value: KVVec<u8>) -> Result {
         b"0" => active::set_enforcing(false),
         b"1" => active::set_enforcing(true),
         _ => {
-            refused_mode(EINVAL, fmt!("enforce takes 0 (permissive) or 1 (enforcing)"));
+            refused_mode(
+                EINVAL,
+                fmt!("enforce takes 0 (permissive) or 1 (enforcing)"),
+            );
             return Err(EINVAL);
         }
     }

@@ -21,9 +21,15 @@ mod sys;
 mod text;
 
 /// `policy/builtin.policy`, compiled while the module was built.
-#[expect(unreachable_pub, reason = "the compiler of policies knows no crate to be public in")]
+#[expect(
+    unreachable_pub,
+    reason = "the compiler of policies knows no crate to be public in"
+)]
 mod builtin {
-    include!(concat!(env!("PORTCULLIS_OBJ"), "/rust/builtin_generated.rs"));
+    include!(concat!(
+        env!("PORTCULLIS_OBJ"),
+        "/rust/builtin_generated.rs"
+    ));
 }
 
 #[cfg(CONFIG_KUNIT)]

@@ -24,7 +24,7 @@ pub(crate) enum Callers {
     /// Callers of both word sizes, but 32-bit ones come through the compat handler, which stands
     /// in [`SITES`] at this index and has judged them already.
     BehindCompat(usize),
-    /// 32-bit callers.
+    /// 32-bit callers alone.
     Compat,
 }
 
@@ -86,19 +86,18 @@ pub(crate) static SITES: [Probe<Site>; 6] = [
 
 impl OnHit for Site {
     #[inline]
-    fn on_hit(&self, call: &Call<'_>) -> Outcome {
-        let compat = match self.callers {
-            Callers::Compat => true,
-            Callers::All => call.is_compat(),
-            Callers::BehindCompat(first) => {
-                let compat = call.is_compat();
-                // A 32-bit call of most commands runs through both handlers, and is one call.
-                if compat && SITES.get(first).is_some_and(Probe::is_armed) {
-                    return Outcome::Continue;
-                }
-                compat
+    fn passes(&self, call: &Call<'_>) -> bool {
+        !call.is_compat() && active::plainly_allows(self.surface, call)
+    }
+
+    fn judge(&self, call: &Call<'_>) -> Outcome {
+        let compat = call.is_compat();
+        if let Callers::BehindCompat(first) = self.callers {
+            // A 32-bit call of most commands runs through both handlers, and is one call.
+            if compat && SITES.get(first).is_some_and(Probe::is_armed) {
+                return Outcome::Continue;
             }
-        };
+        }
         active::judge(
             &Request {
                 surface: self.surface,

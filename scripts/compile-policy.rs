@@ -76,15 +76,18 @@ impl fmt::Display for Generated<'_> {
             "// Generated from {name} by scripts/compile-policy.rs: do not edit.\n"
         )?;
         f.write_str(USES)?;
-        f.write_str("\n/// The text.\npub static TEXT: &[u8] = concat!(\n")?;
+        f.write_str("\n/// The text.\n#[rustfmt::skip]\npub static TEXT: &[u8] = concat!(\n")?;
         // A policy is UTF-8: that is how it came to be one.
         for line in String::from_utf8_lossy(text).split_inclusive('\n') {
             writeln!(f, "    {line:?},")?;
         }
-        f.write_str(")\n.as_bytes();\n\n/// The table.\n")?;
+        f.write_str(")\n.as_bytes();\n\n/// The table.\n#[rustfmt::skip]\n")?;
         f.write_str("pub static POLICY: Policy<Static> = Policy {\n")?;
         writeln!(f, "    name: {:?},", policy.name)?;
         writeln!(f, "    version: {:?},", policy.version)?;
+        list(f, "shortcuts", &policy.shortcuts, 2, |shortcut| {
+            format!("{shortcut:?}")
+        })?;
         list(f, "dispatch", &policy.dispatch, 16, |first| {
             format!("{first}")
         })?;
@@ -121,8 +124,8 @@ impl fmt::Display for Generated<'_> {
 // The names of these types' variants are what `Debug` prints.
 const USES: &str = "#[allow(unused_imports)]
 use portcullis_policy::{
-    Action::*, Condition, Entry, Head, Link, Policy, Range, Rule, Span, Static, Subject::*,
-    Surface::*, Target, Test::*,
+    Action::*, Condition, Entry, Head, Link, Policy, Range, Rule, Shortcut, Span, Static,
+    Subject::*, Surface::*, Target, Test::*,
 };
 ";
 

@@ -8,8 +8,8 @@
 //! its surface. The work is that of sorting, plus one step for each link.
 
 use crate::{
-    limits, schema, Action, Condition, Entry, Grow, Head, Link, OutOfMemory, Policy, Range, Rule,
-    Span, Surface, Target,
+    limits, schema, span::saturated, Action, Condition, Entry, Grow, Head, Link, OutOfMemory,
+    Policy, Range, Rule, Shortcut, Span, Surface, Target,
 };
 
 /// What the parser has read.
@@ -102,9 +102,10 @@ pub(crate) fn compile<S: Grow>(mut draft: Draft<S>) -> Result<Policy<S>, Unfit> 
     let default_index = u16::try_from(draft.rules.len()).unwrap_or(u16::MAX);
     S::push(&mut draft.rules, default)?;
     pair_everything_with::<S>(&mut draft.pairs, default_index)?;
-    S::items(&mut draft.pairs).sort_unstable();
+    crate::sort::sort(S::items(&mut draft.pairs));
 
     let mut table = Table::<S> {
+        shortcuts: S::empty(),
         dispatch: S::empty(),
         entries: S::empty(),
         links: S::empty(),
@@ -118,6 +119,7 @@ pub(crate) fn compile<S: Grow>(mut draft: Draft<S>) -> Result<Policy<S>, Unfit> 
     Ok(Policy {
         name: draft.name,
         version: draft.version,
+        shortcuts: table.shortcuts,
         dispatch: table.dispatch,
         entries: table.entries,
         links: table.links,
@@ -145,6 +147,7 @@ fn pair_everything_with<S: Grow>(pairs: &mut S::List<Pair>, rule: u16) -> Result
 
 /// The lists of the table that grow from surface to surface.
 struct Table<S: Grow> {
+    shortcuts: S::List<Shortcut>,
     dispatch: S::List<u16>,
     entries: S::List<Entry>,
     links: S::List<Link>,
@@ -161,6 +164,9 @@ impl<S: Grow> Table<S> {
         let empty = self.next_entry();
         let any = self.entry(surface, None, &[], stars, rules)?;
         let first_bucket = self.dispatch.len();
+        for low in 0..=u8::MAX {
+            S::push(&mut self.shortcuts, Shortcut::none(low))?;
+        }
         while let Some(first) = commands.first().and_then(|pair| pair.number) {
             let mut bucket = take_while(&mut commands, |pair| {
                 pair.number.is_some_and(|number| number.low == first.low)
@@ -194,7 +200,6 @@ impl<S: Grow> Table<S> {
         let target = u16::try_from(self.targets.len()).unwrap_or(u16::MAX);
         S::push(&mut self.targets, Target { surface, command })?;
         let start = self.links.len();
-        let mut plain = false;
         for (index, rule) in Merged::new(own, stars) {
             let Some(found) = rules.get(usize::from(rule)) else {
                 break;
@@ -202,18 +207,35 @@ impl<S: Grow> Table<S> {
             if self.links.len() >= limits::LINKS {
                 return Err(Unfit::TooManyLinks);
             }
-            plain |= index == 0 && found.is_plain_allow();
             S::push(&mut self.links, Link { rule, target })?;
+            if index == 0 && found.is_plain_allow() {
+                self.offer_shortcut(surface, command, start);
+            }
             if found.is_final() {
                 break;
             }
         }
         let entry = Entry {
             command: command.unwrap_or(0),
-            head: Head::new(crate::span::saturated(start), plain, command.is_none()),
+            head: Head::new(saturated(start), command.is_none()),
         };
         S::push(&mut self.entries, entry)?;
         Ok(entry)
+    }
+
+    /// Lets a plainly allowed command have the shortcut of its bucket, if it is the first.
+    fn offer_shortcut(&mut self, surface: Surface, command: Option<u32>, link: usize) {
+        let Some(command) = command else { return };
+        let [low, ..] = command.to_le_bytes();
+        let bucket = surface.index() << 8 | usize::from(low);
+        if let Some(shortcut) = S::items(&mut self.shortcuts).get_mut(bucket) {
+            if *shortcut == Shortcut::none(low) {
+                *shortcut = Shortcut {
+                    command,
+                    link: saturated(link),
+                };
+            }
+        }
     }
 
     /// `limits` keeps entries within 16 bits.

@@ -6,7 +6,7 @@
 //! `None` means that the table does not hang together. No text compiles to such a table; a caller
 //! that sees it denies.
 
-use crate::{Action, Condition, Head, Policy, Storage, Subject, Surface, Test};
+use crate::{Action, Condition, Entry, Head, Policy, Storage, Subject, Surface, Test};
 
 /// One intercepted call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,19 +43,20 @@ pub struct Decision {
 }
 
 impl<S: Storage> Policy<S> {
-    /// The rules for a command. First on the path of every call: [`Head::plain_allow`] is next.
+    /// The link that allows a command without looking at the call; first on the path of every call.
+    /// Without one, [`Policy::head`] and [`Policy::decide`] are next.
     #[inline]
+    pub fn plain_allow(&self, surface: Surface, command: u32) -> Option<u32> {
+        let shortcut = self.shortcuts.get(bucket(surface, command))?;
+        (shortcut.command == command).then_some(shortcut.link)
+    }
+
+    /// The rules for a command.
     pub fn head(&self, surface: Surface, command: u32) -> Option<Head> {
-        let [low, ..] = command.to_le_bytes();
-        let bucket = surface.index() * 256 + usize::from(low);
-        let mut at = usize::from(*self.dispatch.get(bucket)?);
-        loop {
-            let entry = self.entries.get(at)?;
-            if entry.command == command || entry.head.is_any() {
-                return Some(entry.head);
-            }
-            at += 1;
-        }
+        let first = usize::from(*self.dispatch.get(bucket(surface, command))?);
+        let is_its = |entry: &&Entry| entry.command == command || entry.head.is_any();
+        let entry = self.entries.get(first..)?.iter().find(is_its)?;
+        Some(entry.head)
     }
 
     /// The verdict of the rules behind a head. `audit` is told the links of the `audit` rules that
@@ -66,32 +67,35 @@ impl<S: Storage> Policy<S> {
         request: &Request,
         mut audit: impl FnMut(u32),
     ) -> Option<Decision> {
-        let mut at = head.link();
-        loop {
-            let rule = self.rule(at)?;
-            let mut holds = true;
-            for condition in rule.conditions.of(&self.conditions)? {
-                if !self.holds(condition, request)? {
-                    holds = false;
-                    break;
-                }
+        let chain = self.links.get(usize::try_from(head.link()).ok()?..)?;
+        for (link, index) in chain.iter().zip(head.link()..) {
+            let rule = self.rules.get(usize::from(link.rule))?;
+            if !self.all_hold(rule.conditions.of(&self.conditions)?, request)? {
+                continue;
             }
             let verdict = match rule.action {
                 Action::Allow => Verdict::Allow,
                 Action::Deny { errno } => Verdict::Deny { errno },
                 Action::Audit => {
-                    if holds {
-                        audit(at);
-                    }
-                    at += 1;
+                    audit(index);
                     continue;
                 }
             };
-            if holds {
-                return Some(Decision { link: at, verdict });
-            }
-            at += 1;
+            return Some(Decision {
+                link: index,
+                verdict,
+            });
         }
+        None
+    }
+
+    fn all_hold(&self, conditions: &[Condition], request: &Request) -> Option<bool> {
+        for condition in conditions {
+            if !self.holds(condition, request)? {
+                return Some(false);
+            }
+        }
+        Some(true)
     }
 
     fn holds(&self, condition: &Condition, request: &Request) -> Option<bool> {
@@ -116,4 +120,11 @@ impl<S: Storage> Policy<S> {
             Test::Aligned(unit) => value & unit.wrapping_sub(1) == 0,
         })
     }
+}
+
+/// Where a command stands in [`Policy::shortcuts`] and [`Policy::dispatch`].
+#[inline]
+fn bucket(surface: Surface, command: u32) -> usize {
+    let [low, ..] = command.to_le_bytes();
+    surface.index() << 8 | usize::from(low)
 }

@@ -13,7 +13,8 @@
 //! here: whoever calls [`parse`] brings a [`Storage`]. No text may make the engine panic, recurse
 //! or work longer than its size and the [`limits`] allow.
 
-#![no_std]
+// Kbuild says `no_std` of every crate of a module by itself.
+#![cfg_attr(not(MODULE), no_std)]
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, rust_2018_idioms)]
 #![cfg_attr(
@@ -45,6 +46,7 @@ mod rule;
 pub mod schema;
 #[cfg(any(test, CONFIG_KUNIT))]
 pub mod selftest;
+mod sort;
 mod span;
 mod storage;
 mod suggest;
@@ -61,4 +63,6 @@ pub use parser::parse;
 pub use schema::Surface;
 pub use span::Span;
 pub use storage::{Grow, OutOfMemory, Static, Storage};
-pub use table::{Action, Condition, Entry, Head, Link, Policy, Range, Rule, Subject, Target, Test};
+pub use table::{
+    Action, Condition, Entry, Head, Link, Policy, Range, Rule, Shortcut, Subject, Target, Test,
+};

@@ -57,6 +57,7 @@ macro_rules! for_each_engine_test {
             unknown_commands_fall_to_the_default
             every_schema_command_has_a_target
             plain_allow_is_the_fast_path
+            a_bucket_has_one_shortcut
             chains_end_at_the_first_final_rule
             reports_find_rule_and_target
             spans_point_into_the_text
@@ -121,7 +122,9 @@ fn request(surface: Surface, command: u32, arg: u64) -> Request {
 fn judge<S: Grow>(policy: &Policy<S>, request: Request) -> Option<Verdict> {
     let head = policy.head(request.surface, request.command)?;
     let decision = policy.decide(head, &request, |_| {})?;
-    if head.plain_allow().is_some_and(|link| link != decision.link) {
+    // A shortcut, where there is one, leads where the long way does.
+    let shortcut = policy.plain_allow(request.surface, request.command);
+    if shortcut.is_some_and(|link| link != decision.link || decision.verdict != Verdict::Allow) {
         return None;
     }
     Some(decision.verdict)
@@ -319,7 +322,7 @@ pub fn audit_notes_and_goes_on<S: Grow>() -> Outcome {
     );
     let request = request(KvmVcpu, RUN, 0);
     let head = policy.head(KvmVcpu, RUN).ok_or(line!())?;
-    check!(head.plain_allow().is_none());
+    check!(policy.plain_allow(KvmVcpu, RUN).is_none());
     let mut lines = [0, 0];
     let mut count = 0;
     let decision = policy.decide(head, &request, |link| {
@@ -566,7 +569,7 @@ pub fn every_schema_command_has_a_target<S: Grow>() -> Outcome {
     Ok(())
 }
 
-/// The head alone says so where the first rule allows without a condition.
+/// A command whose first rule allows it without a condition has a shortcut.
 pub fn plain_allow_is_the_fast_path<S: Grow>() -> Outcome {
     let policy = policy!(
         "default allow",
@@ -575,15 +578,31 @@ pub fn plain_allow_is_the_fast_path<S: Grow>() -> Outcome {
         "allow KVM_CREATE_VCPU if arg < 4",
         "audit KVM_CREATE_VM",
         "deny KVM_IRQFD",
+        "deny kvm-vm 0x12340003",
     );
-    let plain = |surface, command| policy.head(surface, command)?.plain_allow();
+    let plain = |surface, command| policy.plain_allow(surface, command);
     let link = plain(KvmVcpu, RUN).ok_or(line!())?;
     check!(policy.rule(link).map(|rule| rule.line) == Some(4));
-    let link = plain(KvmVm, NOBODYS).ok_or(line!())?;
+    let link = plain(KvmVm, CHECK_EXTENSION).ok_or(line!())?;
     check!(policy.rule(link).is_some_and(|rule| rule.is_default));
     check!(plain(KvmVm, CREATE_VCPU).is_none());
     check!(plain(Kvm, 0xae01).is_none());
     check!(plain(KvmVm, 0x4020_ae76).is_none());
+    // The low byte of a shortcut alone is not enough.
+    check!(plain(KvmVm, 0x1234_0003).is_none());
+    check!(plain(KvmVm, NOBODYS).is_none());
+    check!(plain(KvmVcpu, CHECK_EXTENSION).is_none());
+    Ok(())
+}
+
+/// Of two commands in one bucket the first has the shortcut, and the other the long way.
+pub fn a_bucket_has_one_shortcut<S: Grow>() -> Outcome {
+    let policy = policy!("default allow");
+    let shortcuts = [IRQ_LINE_STATUS, REGISTER_COALESCED_MMIO]
+        .map(|command| policy.plain_allow(KvmVm, command).is_some());
+    check!(shortcuts.iter().filter(|&&there| there).count() == 1);
+    check!(ask(&policy, KvmVm, IRQ_LINE_STATUS) == Some(Allow));
+    check!(ask(&policy, KvmVm, REGISTER_COALESCED_MMIO) == Some(Allow));
     Ok(())
 }
 

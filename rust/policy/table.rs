@@ -6,6 +6,7 @@
 //! dispatch[surface][low byte] -> entries: command, command, ... any    (one bucket)
 //!                                   |
 //!                                   head -> links: rule, rule, ... the last one is unconditional
+//! shortcuts[surface][low byte] -> the link that allows the bucket's first plainly allowed command
 //! ```
 //!
 //! A bucket holds the commands of one surface that share a low byte: those of the schema first, so
@@ -22,6 +23,8 @@ pub struct Policy<S: Storage> {
     pub name: Span,
     /// The version, in the text.
     pub version: Span,
+    /// For each surface and low byte, 256 a surface, a command that is plainly allowed.
+    pub shortcuts: S::List<Shortcut>,
     /// For each surface and low byte, 256 a surface, the first entry of the bucket.
     pub dispatch: S::List<u16>,
     /// The buckets, one behind the other.
@@ -56,6 +59,7 @@ impl<S: Storage> Policy<S> {
         Ok(Policy {
             name: self.name,
             version: self.version,
+            shortcuts: T::copy(&self.shortcuts)?,
             dispatch: T::copy(&self.dispatch)?,
             entries: T::copy(&self.entries)?,
             links: T::copy(&self.links)?,
@@ -70,6 +74,7 @@ impl<S: Storage> Policy<S> {
     pub fn equals<T: Storage>(&self, other: &Policy<T>) -> bool {
         self.name == other.name
             && self.version == other.version
+            && *self.shortcuts == *other.shortcuts
             && *self.dispatch == *other.dispatch
             && *self.entries == *other.entries
             && *self.links == *other.links
@@ -89,45 +94,50 @@ pub struct Entry {
     pub head: Head,
 }
 
-/// Where a chain begins, with what the fast path wants to know about it.
+/// Where a chain begins.
 ///
-/// Bit 31: the first link allows without a condition. Bit 30: the entry is for every number that
-/// has none of its own. The rest: the index of the first link.
+/// Bit 31: the entry is for every number that has none of its own. The rest: the index of the first
+/// link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head(pub u32);
 
 impl Head {
-    const PLAIN: u32 = 1 << 31;
-    const ANY: u32 = 1 << 30;
+    const ANY: u32 = 1 << 31;
 
-    pub(crate) const fn new(link: u32, plain: bool, any: bool) -> Self {
-        Self(
-            link & !(Self::PLAIN | Self::ANY)
-                | if plain { Self::PLAIN } else { 0 }
-                | if any { Self::ANY } else { 0 },
-        )
+    pub(crate) const fn new(link: u32, any: bool) -> Self {
+        Self(link & !Self::ANY | if any { Self::ANY } else { 0 })
     }
 
     /// The index of the first link.
     #[inline]
     pub const fn link(self) -> u32 {
-        self.0 & !(Self::PLAIN | Self::ANY)
-    }
-
-    /// The link to be counted, if it allows without a condition: then there is nothing to decide.
-    #[inline]
-    pub const fn plain_allow(self) -> Option<u32> {
-        if self.0 & Self::PLAIN != 0 {
-            Some(self.link())
-        } else {
-            None
-        }
+        self.0 & !Self::ANY
     }
 
     /// Whether the entry is for every number that has none of its own.
     #[inline]
     pub const fn is_any(self) -> bool {
         self.0 & Self::ANY != 0
+    }
+}
+
+/// A command whose first rule allows it without a condition: most calls are decided here, with one
+/// comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortcut {
+    /// The command; a number of another low byte where the bucket has no such command.
+    pub command: u32,
+    /// The link that allows it.
+    pub link: u32,
+}
+
+impl Shortcut {
+    /// What stands in a bucket without a command that is plainly allowed.
+    pub(crate) fn none(low: u8) -> Self {
+        Self {
+            command: u32::from(!low),
+            link: 0,
+        }
     }
 }
 

@@ -23,11 +23,14 @@ pub(crate) enum Outcome {
     Refuse(u16),
 }
 
-/// Decides about the calls that reach a probe.
+/// Decides about the calls that reach a probe. Both run with preemption off, in the context of the
+/// caller: they must not sleep, allocate or take a lock.
 pub(crate) trait OnHit: Sync {
-    /// Called with preemption off, in the context of the caller: it must not sleep, allocate or
-    /// take a lock.
-    fn on_hit(&self, call: &Call<'_>) -> Outcome;
+    /// Whether the call goes through without further ado. Every call pays for this.
+    fn passes(&self, call: &Call<'_>) -> bool;
+
+    /// What becomes of a call that does not.
+    fn judge(&self, call: &Call<'_>) -> Outcome;
 }
 
 /// A call that has just entered `long handler(struct file *, unsigned int, unsigned long)`.
@@ -60,13 +63,47 @@ impl Call<'_> {
     /// whatever the word size of the process is.
     #[inline]
     pub(crate) fn is_compat(&self) -> bool {
-        // SAFETY: `current` is a valid task for as long as this function runs on its behalf, and
-        // nobody else writes the flag that the system call entry has set.
-        let status = unsafe {
-            (*bindings::get_current()).thread_info.status // no lock: the task's own flag
-        };
+        let current: *const bindings::task_struct;
+        // SAFETY: reads a per-CPU variable, as `get_current()` does, without the helper's call.
+        unsafe {
+            core::arch::asm!(
+                "mov {current}, qword ptr gs:[rip + {variable}]",
+                current = out(reg) current,
+                variable = sym current_task,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        // SAFETY: the current task is there for as long as this runs on its behalf, and nobody else
+        // writes the flag that the system call's entry has set.
+        let status = unsafe { (*current).thread_info.status };
         status & bindings::TS_COMPAT != 0
     }
+
+    /// The number of this CPU, below `nr_cpu_ids`.
+    #[inline]
+    pub(crate) fn cpu(&self) -> usize {
+        let cpu: usize;
+        // SAFETY: reads a per-CPU variable, as `raw_smp_processor_id()` does, without the helper's
+        // call. Preemption is off by the type invariants, so the number stays right.
+        unsafe {
+            core::arch::asm!(
+                "mov {cpu:e}, dword ptr gs:[rip + {variable}]",
+                cpu = out(reg) cpu,
+                variable = sym cpu_number,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        // Writing the lower half of a register has cleared the upper one.
+        cpu
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+extern "C" {
+    /// Per CPU: the running task. Only its place is wanted.
+    static current_task: u8;
+    /// Per CPU: its number. Only its place is wanted.
+    static cpu_number: u8;
 }
 
 /// Makes the intercepted function return `-errno`.
@@ -203,7 +240,18 @@ unsafe extern "C" fn hit<T: OnHit + 'static>(
     // call, and nobody else uses them meanwhile.
     let registers = unsafe { &mut *registers };
     // INVARIANT: the kernel runs pre-handlers with preemption off, at the function's entry.
-    match probe.handler.on_hit(&Call { registers }) {
+    if probe.handler.passes(&Call { registers }) {
+        return 0;
+    }
+    judge(&probe.handler, registers)
+}
+
+/// The rest of [`hit`], for the calls that do not simply pass: they alone need a stack frame.
+#[cold]
+#[inline(never)]
+fn judge<T: OnHit>(handler: &T, registers: &mut bindings::pt_regs) -> c_int {
+    // INVARIANT: as in `hit`.
+    match handler.judge(&Call { registers }) {
         Outcome::Continue => 0,
         Outcome::Refuse(errno) => {
             redirect(registers, errno);

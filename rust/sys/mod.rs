@@ -28,5 +28,8 @@ mod bindings {
     pub(super) use kernel::bindings::*;
     use kernel::ffi;
     use pin_init::MaybeZeroable;
-    include!(concat!(env!("PORTCULLIS_OBJ"), "/rust/sys/bindings_generated.rs"));
+    include!(concat!(
+        env!("PORTCULLIS_OBJ"),
+        "/rust/sys/bindings_generated.rs"
+    ));
 }

@@ -22,7 +22,10 @@ mod bindings {
     pub(super) use kernel::bindings::*;
     use kernel::ffi;
     use pin_init::MaybeZeroable;
-    include!(concat!(env!("PORTCULLIS_OBJ"), "/rust/sys/bindings_generated.rs"));
+    include!(concat!(
+        env!("PORTCULLIS_OBJ"),
+        "/rust/sys/bindings_generated.rs"
+    ));
 }
 
 module! {
@@ -54,10 +57,7 @@ unsafe extern "C" fn hit(_: *mut bindings::kprobe, registers: *mut bindings::pt_
 
 impl kernel::Module for EmptyKprobe {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let kprobe = KBox::pin(
-            Opaque::<bindings::kprobe>::zeroed(),
-            GFP_KERNEL,
-        )?;
+        let kprobe = KBox::pin(Opaque::<bindings::kprobe>::zeroed(), GFP_KERNEL)?;
         // SAFETY: nobody else knows it yet.
         unsafe {
             (*kprobe.get()).symbol_name = c"kvm_vm_ioctl".as_ptr().cast();

@@ -37,7 +37,7 @@ mod module {
         sys::{
             digest::sha256,
             kprobe::{with_fake_call, Outcome},
-            per_cpu::PerCpuCounters, //
+            per_cpu::{PerCpuCounters, Which}, //
         },
         text::{Errno, Text},
     };
@@ -107,15 +107,16 @@ mod module {
     fn per_cpu_counters_add_up() -> Result {
         let counters = PerCpuCounters::new(20)?;
         for index in [0, 7, 8, 19, 19] {
-            with_fake_call(|call| counters.add(index, call));
+            with_fake_call(|call| counters.add(index, Which::First, call));
         }
-        assert_eq!(counters.sum(0), 1);
-        assert_eq!(counters.sum(1), 0);
-        assert_eq!(counters.sum(8), 1);
-        assert_eq!(counters.sum(19), 2);
-        // Far beyond the end: nothing is counted, nothing breaks.
-        with_fake_call(|call| counters.add(100_000, call));
-        assert_eq!(counters.sum(100_000), 0);
+        with_fake_call(|call| counters.add(8, Which::Second, call));
+        assert_eq!(counters.sum(0), [1, 0]);
+        assert_eq!(counters.sum(1), [0, 0]);
+        assert_eq!(counters.sum(8), [1, 1]);
+        assert_eq!(counters.sum(19), [2, 0]);
+        // Far beyond the end: what is counted is meaningless, but nothing breaks.
+        with_fake_call(|call| counters.add(100_000, Which::First, call));
+        assert_eq!(counters.sum(100_000), [0, 0]);
         Ok(())
     }
 

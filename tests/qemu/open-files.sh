@@ -16,7 +16,7 @@ ask() {
 }
 
 ask open
-ask "try kvm-vm KVM_CREATE_IRQCHIP"
+ask "try kvm-vm KVM_CHECK_EXTENSION 0"
 case $answer in ok*) ;; *) fail "before loading: $answer" ;; esac
 
 insert
