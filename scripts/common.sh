@@ -55,7 +55,7 @@ locked() {
 # step TITLE LOG COMMAND...: run COMMAND with its output in LOG, say how long it took; on failure
 # show the end of LOG.
 step() {
-	local title=$1 log=$2 began=$SECONDS ticker
+	local title=$1 log=$2 began=$SECONDS ticker code
 	shift 2
 	mkdir -p "$(dirname "$log")"
 	say "$title (log: $log)"
@@ -63,19 +63,24 @@ step() {
 	(
 		exec >/dev/null
 		[ -z "${lock:-}" ] || exec {lock}>&-
-		while sleep 60; do say "... still busy: $title, $((SECONDS - began)) s"; done
+		while sleep 60 >/dev/null 2>&1; do say "... still busy: $title, $((SECONDS - began)) s"; done
 	) &
 	ticker=$!
-	if "$@" >"$log" 2>&1 </dev/null; then
-		kill "$ticker" 2>/dev/null || true
-		wait "$ticker" 2>/dev/null || true
-		say "done in $((SECONDS - began)) s: $title"
-	else
-		kill "$ticker" 2>/dev/null || true
-		wait "$ticker" 2>/dev/null || true
+	# Neither `if` nor `||`: they would switch `set -e` off inside COMMAND.
+	set +e
+	(
+		set -e
+		"$@"
+	) >"$log" 2>&1 </dev/null
+	code=$?
+	set -e
+	kill "$ticker" 2>/dev/null || true
+	wait "$ticker" 2>/dev/null || true
+	if [ "$code" -ne 0 ]; then
 		tail -n 30 "$log" | sed 's/^/    | /' >&2
 		die "this step failed: $title" "The whole log is $log; the same command tries again from this step."
 	fi
+	say "done in $((SECONDS - began)) s: $title"
 }
 
 # key FILE-OR-TEXT...: twelve hex digits that change when a build's inputs do.
