@@ -3,6 +3,7 @@
 #
 # The demonstration's part in the guest, which plays the hypervisor host.
 
+# shellcheck source=tests/qemu/lib.sh
 . /lib.sh
 
 say() { printf '\n== %s\n' "$*"; }

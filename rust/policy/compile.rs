@@ -7,6 +7,7 @@
 //! rules. So each chain is the merger of two sorted runs: the command's own pairs and the `*` of
 //! its surface. The work is that of sorting, plus one step for each link.
 
+use crate::table::bucket;
 use crate::{
     limits, schema, span::saturated, Action, Condition, Entry, Grow, Head, Link, OutOfMemory,
     Policy, Range, Rule, Shortcut, Span, Surface, Target,
@@ -227,7 +228,7 @@ impl<S: Grow> Table<S> {
     fn offer_shortcut(&mut self, surface: Surface, command: Option<u32>, link: usize) {
         let Some(command) = command else { return };
         let [low, ..] = command.to_le_bytes();
-        let bucket = surface.index() << 8 | usize::from(low);
+        let bucket = bucket(surface, command);
         if let Some(shortcut) = S::items(&mut self.shortcuts).get_mut(bucket) {
             if *shortcut == Shortcut::none(low) {
                 *shortcut = Shortcut {

@@ -6,6 +6,7 @@
 //! `None` means that the table does not hang together. No text compiles to such a table; a caller
 //! that sees it denies.
 
+use crate::table::bucket;
 use crate::{Action, Condition, Entry, Head, Policy, Storage, Subject, Surface, Test};
 
 /// One intercepted call.
@@ -120,11 +121,4 @@ impl<S: Storage> Policy<S> {
             Test::Aligned(unit) => value & unit.wrapping_sub(1) == 0,
         })
     }
-}
-
-/// Where a command stands in [`Policy::shortcuts`] and [`Policy::dispatch`].
-#[inline]
-fn bucket(surface: Surface, command: u32) -> usize {
-    let [low, ..] = command.to_le_bytes();
-    surface.index() << 8 | usize::from(low)
 }

@@ -85,6 +85,13 @@ impl<S: Storage> Policy<S> {
     }
 }
 
+/// Where a command stands in [`Policy::shortcuts`] and [`Policy::dispatch`].
+#[inline]
+pub(crate) fn bucket(surface: Surface, command: u32) -> usize {
+    let [low, ..] = command.to_le_bytes();
+    (surface.index() << 8) | usize::from(low)
+}
+
 /// One number of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {

@@ -199,7 +199,7 @@ impl<T: OnHit + 'static> Probe<T> {
         // keeps others from changing that, so it may be filled in: all zero is valid, as in C.
         unsafe {
             kprobe.write_bytes(0, 1);
-            (*kprobe).symbol_name = symbol.as_ptr().cast();
+            (*kprobe).symbol_name = symbol.as_char_ptr();
             (*kprobe).pre_handler = Some(hit::<T>);
             // Makes the probe an IPMODIFY user of ftrace: a livepatch or a BPF trampoline at the
             // same function then either respects the changed address or is refused. It also keeps

@@ -22,6 +22,8 @@ pub(crate) mod securityfs;
     non_upper_case_globals,
     unreachable_pub,
     clippy::all,
+    clippy::cast_lossless,
+    clippy::ptr_as_ptr,
     clippy::undocumented_unsafe_blocks
 )]
 mod bindings {

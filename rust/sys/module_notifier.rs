@@ -75,7 +75,7 @@ unsafe extern "C" fn called<E: ModuleEvents>(
 ) -> c_int {
     let module = data.cast::<bindings::module>();
     // SAFETY: the chain keeps the module alive for the call, and its name is a C string.
-    let name = unsafe { CStr::from_ptr((*module).name.as_ptr().cast()) };
+    let name = unsafe { CStr::from_char_ptr((*module).name.as_ptr()) };
     match u32::try_from(event) {
         Ok(bindings::module_state_MODULE_STATE_COMING) => E::coming(name),
         Ok(bindings::module_state_MODULE_STATE_GOING) => E::going(name),

@@ -67,7 +67,7 @@ impl Folder {
         };
         // SAFETY: the name is a C string, and a null parent means the top.
         let parent = from_err_ptr(unsafe {
-            bindings::securityfs_create_dir(name.as_ptr().cast(), null_mut())
+            bindings::securityfs_create_dir(name.as_char_ptr(), null_mut())
         })?;
         folder.entries.push(parent, GFP_KERNEL)?;
         for file in files {
@@ -75,7 +75,7 @@ impl Folder {
             // are static, and the operations expect a row as the inode's private data.
             let entry = from_err_ptr(unsafe {
                 bindings::securityfs_create_file(
-                    file.name.as_ptr().cast(),
+                    file.name.as_char_ptr(),
                     file.mode,
                     parent,
                     core::ptr::from_ref(file).cast_mut().cast(),

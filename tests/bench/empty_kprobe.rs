@@ -16,6 +16,8 @@ use kernel::{
     non_snake_case,
     unreachable_pub,
     clippy::all,
+    clippy::cast_lossless,
+    clippy::ptr_as_ptr,
     clippy::undocumented_unsafe_blocks
 )]
 mod bindings {
@@ -60,7 +62,7 @@ impl kernel::Module for EmptyKprobe {
         let kprobe = KBox::pin(Opaque::<bindings::kprobe>::zeroed(), GFP_KERNEL)?;
         // SAFETY: nobody else knows it yet.
         unsafe {
-            (*kprobe.get()).symbol_name = c"kvm_vm_ioctl".as_ptr().cast();
+            (*kprobe.get()).symbol_name = c"kvm_vm_ioctl".as_char_ptr();
             (*kprobe.get()).pre_handler = Some(hit);
         }
         // SAFETY: it is pinned, and `drop` unregisters it.

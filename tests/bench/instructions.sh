@@ -4,6 +4,7 @@
 # Instructions of one KVM_CHECK_EXTENSION on a VM, all variants in one boot. The machine counts one
 # tick an instruction, so the figures repeat to the digit.
 
+# shellcheck source=tests/qemu/lib.sh
 . /lib.sh
 load_kvm
 

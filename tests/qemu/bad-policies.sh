@@ -4,6 +4,7 @@
 # A text that is no policy changes nothing: the old one stays, and status and the kernel's log say
 # what is wrong where. The same files as the engine's own tests, through the real kernel.
 
+# shellcheck source=tests/qemu/lib.sh
 . /lib.sh
 load_kvm
 insert

@@ -3,6 +3,7 @@
 #
 # A VMM that does what VMMs do is not disturbed by the builtin policy, and each call is counted.
 
+# shellcheck source=tests/qemu/lib.sh
 . /lib.sh
 load_kvm
 insert

@@ -4,6 +4,7 @@
 # 32-bit callers. Some commands are handled by the compat handlers and nowhere else; the others run
 # through both handlers and are one call.
 
+# shellcheck source=tests/qemu/lib.sh
 . /lib.sh
 load_kvm
 insert

@@ -4,6 +4,7 @@
 # What other scenarios do, on a kernel in which KASAN, lockdep, DEBUG_ATOMIC_SLEEP and PROVE_RCU
 # watch. The guest's init looks for their complaints.
 
+# shellcheck source=tests/qemu/lib.sh
 . /lib.sh
 load_kvm
 insert

@@ -4,6 +4,7 @@
 # A denied call gets the errno of its rule and changes nothing; the next rule, the next command and
 # the next surface are judged on their own.
 
+# shellcheck source=tests/qemu/lib.sh
 . /lib.sh
 load_kvm
 insert

@@ -3,6 +3,7 @@
 #
 # The KUnit suites of the module, which run when it is loaded into a kernel with CONFIG_KUNIT=y.
 
+# shellcheck source=tests/qemu/lib.sh
 . /lib.sh
 insert
 dmesg | sed -n 's/^\(\[[^]]*\] \)\?//; /KTAP version/,$p' | tee /tmp/ktap

@@ -3,6 +3,7 @@
 #
 # The sites follow kvm.ko: loaded after the module, unloaded, loaded again, twice over.
 
+# shellcheck source=tests/qemu/lib.sh
 . /lib.sh
 insert
 armed 0

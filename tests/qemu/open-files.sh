@@ -3,6 +3,7 @@
 #
 # Files that were opened before the module was loaded are guarded as well.
 
+# shellcheck source=tests/qemu/lib.sh
 . /lib.sh
 load_kvm
 mkfifo /tmp/in /tmp/out

@@ -3,6 +3,7 @@
 #
 # Permissive mode lets everything through and counts exactly what enforcing would refuse.
 
+# shellcheck source=tests/qemu/lib.sh
 . /lib.sh
 load_kvm
 insert permissive=1

@@ -4,6 +4,7 @@
 # The policy is replaced again and again while every vCPU and the VM's file are under a storm of
 # ioctls. Two policies agree on nothing but being whole: every call gets the errno of one of them.
 
+# shellcheck source=tests/qemu/lib.sh
 . /lib.sh
 load_kvm
 insert

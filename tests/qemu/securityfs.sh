@@ -3,6 +3,7 @@
 #
 # Who may write, and how: the contract of the files in securityfs.
 
+# shellcheck source=tests/qemu/lib.sh
 . /lib.sh
 load_kvm
 insert

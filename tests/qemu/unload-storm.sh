@@ -4,6 +4,7 @@
 # The module comes and goes in a loop while four threads hammer denied and allowed ioctls, and a
 # vCPU sits in KVM_RUN. Nobody may end up in code that is gone.
 
+# shellcheck source=tests/qemu/lib.sh
 . /lib.sh
 load_kvm
 client spin --seconds "${1:-40}" >/tmp/spin 2>&1 &
