@@ -23,9 +23,9 @@ test: ## Run every test; T=name runs one, T=list names them
 .PHONY: module
 module: ## Build portcullis.ko: for KDIR=/lib/modules/.../build, or without KDIR for the stock kernel
 ifdef KDIR
-	@+$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+	+$(MAKE) -C $(KDIR) M=$(CURDIR) modules
 else
-	@scripts/module stock
+	@scripts/build module stock
 endif
 
 .PHONY: schema
