@@ -2,11 +2,10 @@
 
 # `make help` says what there is. The module itself is built by Kbuild, from the file Kbuild.
 
-.DEFAULT_GOAL := help
+.DEFAULT_GOAL := $(if $(KDIR),module,help)
 SHELL := /bin/bash
 
 cache := $(or $(PORTCULLIS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portcullis)
-enter := scripts/enter
 
 ##@ The two commands to start with
 
@@ -21,9 +20,10 @@ test: ## Run every test; T=name runs one, T=list names them
 ##@ Building
 
 .PHONY: module
-module: ## Build portcullis.ko: for KDIR=/lib/modules/.../build, or without KDIR for the stock kernel
+module: ## Build build/portcullis.ko for KDIR=folder; without KDIR, for Debian's stock kernel
 ifdef KDIR
-	+$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+	@mkdir -p build
+	+$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(CURDIR)/build modules
 else
 	@scripts/build module stock
 endif
@@ -51,11 +51,8 @@ shell: ## Open a shell in a guest with the stock kernel, the module and the test
 	@scripts/run-vm --shell
 
 .PHONY: clean
-clean: ## Remove what an in-tree build left in this folder; the cache stays
-	@find . -path ./.git -prune -o \( -name '*.o' -o -name '*.ko' -o -name '*.cmd' -o -name '*.mod' \
-		-o -name '*.mod.c' -o -name '*.rmeta' -o -name '*.rlib' -o -name 'modules.order' \
-		-o -name 'Module.symvers' -o -name '*_generated.rs' \) -print -delete
-	@rm -rf target scripts/compile-policy
+clean: ## Remove build/ and target/; the cache stays
+	rm -rf build target
 
 .PHONY: clean-cache
 clean-cache: ## Remove the cache: the build root, the kernels, all builds
