@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 #
-# A text that is no policy changes nothing: the old one stays, and status and the kernel's log say
-# what is wrong where. The same files as the engine's own tests, through the real kernel.
+# A text that is no policy changes nothing, and is diagnosed in status and in the log.
+# The same files as the engine's own tests, through the real kernel.
 
 # shellcheck source=tests/qemu/lib.sh
 . /lib.sh

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 #
-# A VMM that does what VMMs do is not disturbed by the builtin policy, and each call is counted.
+# The builtin policy disturbs no VMM, and each call is counted.
 
 # shellcheck source=tests/qemu/lib.sh
 . /lib.sh

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 #
-# 32-bit callers. Some commands are handled by the compat handlers and nowhere else; the others run
-# through both handlers and are one call.
+# 32-bit callers: what only the compat handlers take, and what runs through both.
 
 # shellcheck source=tests/qemu/lib.sh
 . /lib.sh

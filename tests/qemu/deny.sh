@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 #
-# A denied call gets the errno of its rule and changes nothing; the next rule, the next command and
-# the next surface are judged on their own.
+# A denied call gets the errno of its rule; other calls are judged on their own.
 
 # shellcheck source=tests/qemu/lib.sh
 . /lib.sh

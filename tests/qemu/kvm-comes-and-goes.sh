@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 #
-# The sites follow kvm.ko: loaded after the module, unloaded, loaded again, twice over.
+# The sites follow kvm.ko: loaded after the module, unloaded, loaded again.
 
 # shellcheck source=tests/qemu/lib.sh
 . /lib.sh

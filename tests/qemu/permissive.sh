@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 #
-# Permissive mode lets everything through and counts exactly what enforcing would refuse.
+# Permissive mode lets everything through and counts what enforcing would refuse.
 
 # shellcheck source=tests/qemu/lib.sh
 . /lib.sh

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 #
-# The policy is replaced again and again while every vCPU and the VM's file are under a storm of
-# ioctls. Two policies agree on nothing but being whole: every call gets the errno of one of them.
+# A policy is replaced under a storm of ioctls on all vCPUs: none is judged by half of one.
+# Two policies agree on nothing but being whole: every call gets the errno of one of them.
 
 # shellcheck source=tests/qemu/lib.sh
 . /lib.sh

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 #
-# The module comes and goes in a loop while four threads hammer denied and allowed ioctls, and a
-# vCPU sits in KVM_RUN. Nobody may end up in code that is gone.
+# The module comes and goes under a storm of ioctls, with a vCPU in KVM_RUN.
+# Nobody may end up in code that is gone.
 
 # shellcheck source=tests/qemu/lib.sh
 . /lib.sh
