@@ -4,6 +4,7 @@
 
 use core::fmt::Write;
 use kernel::{fmt, prelude::*};
+use portcullis_policy::schema::errno_name;
 
 /// A growing text.
 pub(crate) struct Text(KVVec<u8>);
@@ -41,14 +42,18 @@ impl Write for Text {
     }
 }
 
-/// An errno by name.
+/// An errno by name. The kernel has such names only with `CONFIG_SYMBOLIC_ERRNAME`.
 pub(crate) struct Errno(pub(crate) Error);
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.name() {
-            Some(name) => fmt::Display::fmt(name, f),
-            None => write!(f, "{}", self.0.to_errno()),
+        let number = self.0.to_errno();
+        match u16::try_from(number.unsigned_abs())
+            .ok()
+            .and_then(errno_name)
+        {
+            Some(name) => f.write_str(name),
+            None => write!(f, "{number}"),
         }
     }
 }
