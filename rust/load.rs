@@ -3,7 +3,7 @@
 //! Loading a policy: text in, policy in force or a diagnosis out.
 
 use crate::{
-    active::{self, Active},
+    active::{self, Active, Ledger},
     heap::Heap,
     sys::locks::LEDGER,
     text::{Errno, Text}, //
@@ -41,7 +41,10 @@ pub(crate) struct InForce(());
 
 impl Drop for InForce {
     fn drop(&mut self) {
-        active::replace(&mut LEDGER.lock(), None);
+        let mut ledger = LEDGER.lock();
+        active::replace(&mut ledger, None);
+        // A static is never dropped: what it has gathered goes now.
+        *ledger = Ledger::new();
     }
 }
 
@@ -66,7 +69,9 @@ pub(crate) fn builtin() -> Result<InForce> {
 pub(crate) fn text(text: KVVec<u8>) -> Result {
     // Parsed outside the lock: a long text holds nobody up.
     let policy = parse::<Heap>(&text).map_err(|rejection| diagnose(&rejection, &text))?;
-    let active = KBox::new(Active::new(policy, text)?, GFP_KERNEL)?;
+    let active = Active::new(policy, text)
+        .and_then(|active| Ok(KBox::new(active, GFP_KERNEL)?))
+        .map_err(|error| refuse(error, fmt!("there is no memory for this policy\n")))?;
     let mut ledger = LEDGER.lock();
     active::replace(&mut ledger, Some(active));
     ledger.last = LastLoad::Accepted;

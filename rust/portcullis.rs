@@ -65,7 +65,6 @@ impl kernel::Module for Portcullis {
         let policy = load::builtin()?;
         let gate = sites::Gate::close()?;
         let files = files::create()?;
-        pr_info!("the gate is closed, {}\n", active::mode());
         Ok(Self {
             _files: files,
             _gate: gate,

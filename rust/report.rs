@@ -45,18 +45,19 @@ pub(crate) fn status(out: &mut Text) -> Result {
     out.put(fmt!("revision: {}\n", ledger.revision))?;
     out.put(fmt!("mode: {}\n", active::mode()))?;
     for probe in &SITES {
-        let site = probe.handler();
+        let (at, surface) = (probe.at(), probe.judge().surface.name());
         out.put(fmt!(
             "site: {} module={} surface={} missed={} ",
-            site.symbol,
-            site.module,
-            site.surface.name(),
+            at.symbol,
+            at.module,
+            surface,
             probe.missed()
         ))?;
         // Every condition of today's language is about a register, which no other thread can
         // change between the check and the use.
         match sites::state(probe) {
             State::Armed => out.put(fmt!("state=armed race-free=yes\n"))?,
+            State::Shared => out.put(fmt!("state=shared race-free=yes\n"))?,
             State::Absent => out.put(fmt!("state=absent\n"))?,
             State::Failed(error) => out.put(fmt!("state=failed error={}\n", Errno(error)))?,
         }

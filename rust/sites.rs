@@ -8,9 +8,10 @@
 use crate::{
     active,
     sys::{
-        kprobe::{wait_for_refused_calls, Call, OnHit, Outcome, Probe},
+        kprobe::{wait_for_refused_calls, Armed, Call, Handler, OnHit, Outcome, Probe},
         module_notifier::{ModuleEvents, ModuleNotifier},
     },
+    text::Errno, //
 };
 use core::sync::atomic::{AtomicI32, Ordering};
 use kernel::{prelude::*, str::CStr};
@@ -28,14 +29,8 @@ pub(crate) enum Callers {
     Compat,
 }
 
-/// An ioctl handler of `long (*)(struct file *, unsigned int, unsigned long)`.
+/// A guarded ioctl handler.
 pub(crate) struct Site {
-    /// The module that the handler lives in, where it is not built in.
-    pub(crate) module: &'static CStr,
-    /// The handler's symbol.
-    pub(crate) symbol: &'static CStr,
-    /// `module:symbol`, which finds the handler in that module and nowhere else.
-    qualified: &'static CStr,
     /// What its commands are judged as.
     pub(crate) surface: Surface,
     pub(crate) callers: Callers,
@@ -45,8 +40,10 @@ pub(crate) struct Site {
 
 /// What `status` says of a site.
 pub(crate) enum State {
-    /// Every call is judged.
+    /// The probe is in place.
     Armed,
+    /// The probe is in place beside somebody else's.
+    Shared,
     /// The kernel has no such function now: its module is not loaded, or was built without it.
     Absent,
     /// The function is there, and the probe could not be put at it: calls pass unseen.
@@ -56,25 +53,22 @@ pub(crate) enum State {
 /// A row of [`SITES`].
 macro_rules! site {
     ($module:literal, $symbol:literal, $surface:ident, $callers:expr) => {
-        Probe::new(Site {
-            module: c_str(concat!($module, "\0")),
-            symbol: c_str(concat!($symbol, "\0")),
-            qualified: c_str(concat!($module, ":", $symbol, "\0")),
-            surface: Surface::$surface,
-            callers: $callers,
-            error: AtomicI32::new(0),
-        })
+        Probe::new(
+            Handler::new(
+                concat!($module, "\0"),
+                concat!($symbol, "\0"),
+                concat!($module, ":", $symbol, "\0"),
+            ),
+            Site {
+                surface: Surface::$surface,
+                callers: $callers,
+                error: AtomicI32::new(0),
+            },
+        )
     };
 }
 
-const fn c_str(text: &'static str) -> &'static CStr {
-    match CStr::from_bytes_with_nul(text.as_bytes()) {
-        Ok(text) => text,
-        Err(_) => c"", // cannot be: `site!` ends each with one NUL
-    }
-}
-
-/// The doors. An order of rows matters only to `BehindCompat`.
+/// The doors. The order of rows matters only to `BehindCompat`.
 pub(crate) static SITES: [Probe<Site>; 6] = [
     site!("kvm", "kvm_dev_ioctl", Kvm, Callers::All),
     site!("kvm", "kvm_vm_compat_ioctl", KvmVm, Callers::Compat),
@@ -91,10 +85,14 @@ impl OnHit for Site {
     }
 
     fn judge(&self, call: &Call<'_>) -> Outcome {
-        let compat = call.is_compat();
+        let compat = call.is_compat() || self.callers == Callers::Compat;
         if let Callers::BehindCompat(first) = self.callers {
             // A 32-bit call of most commands runs through both handlers, and is one call.
-            if compat && SITES.get(first).is_some_and(Probe::is_armed) {
+            if compat
+                && SITES
+                    .get(first)
+                    .is_some_and(|first| first.armed() != Armed::No)
+            {
                 return Outcome::Continue;
             }
         }
@@ -112,52 +110,70 @@ impl OnHit for Site {
 
 /// Arms a site if its function is there.
 fn arm(probe: &'static Probe<Site>) {
-    let site = probe.handler();
-    let result = match probe.arm(site.qualified) {
-        // No such module: the handler may be built in.
-        Err(ENOENT) => probe.arm(site.symbol),
-        result => result,
-    };
-    let error = result.map_or_else(Error::to_errno, |()| 0);
-    site.error.store(error, Ordering::Relaxed);
-    if let State::Failed(error) = state(probe) {
-        pr_err!(
-            "{}: the probe could not be put in place: {:?}; its calls pass unseen\n",
-            site.symbol,
-            error
-        );
+    let error = probe.arm().map_or_else(Error::to_errno, |()| 0);
+    probe.judge().error.store(error, Ordering::Relaxed);
+    let symbol = probe.at().symbol;
+    match state(probe) {
+        State::Failed(error) => pr_err!(
+            "{}: the probe could not be put in place ({}): its calls pass unseen\n",
+            symbol,
+            Errno(error)
+        ),
+        State::Shared => pr_warn!(
+            "{}: another kprobe was here first: see `shared` in the admin guide\n",
+            symbol
+        ),
+        State::Armed | State::Absent => {}
     }
 }
 
 /// What has become of a site.
 pub(crate) fn state(probe: &Probe<Site>) -> State {
-    if probe.is_armed() {
-        return State::Armed;
-    }
-    match probe.handler().error.load(Ordering::Relaxed) {
-        0 => State::Absent,
-        error if error == ENOENT.to_errno() => State::Absent,
-        error => State::Failed(Error::from_errno(error)),
+    match (probe.armed(), probe.judge().error.load(Ordering::Relaxed)) {
+        (Armed::Yes, _) => State::Armed,
+        (Armed::Shared, _) => State::Shared,
+        (Armed::No, 0) => State::Absent,
+        (Armed::No, error) if error == ENOENT.to_errno() => State::Absent,
+        (Armed::No, error) => State::Failed(Error::from_errno(error)),
     }
 }
 
 /// The sites of a module.
 fn of_module(module: &CStr) -> impl Iterator<Item = &'static Probe<Site>> + '_ {
-    let is_its = move |probe: &&'static Probe<Site>| probe.handler().module == module;
-    SITES.iter().filter(is_its)
+    SITES
+        .iter()
+        .filter(move |probe| probe.at().module == module)
+}
+
+/// Says where a module of which some handlers were found lacks others: nobody guards what has
+/// another name in this kernel.
+fn complain_of_missing(module: &CStr) {
+    let is_absent = |probe: &&'static Probe<Site>| matches!(state(probe), State::Absent);
+    if of_module(module).all(|probe| is_absent(&probe)) {
+        return;
+    }
+    for probe in of_module(module).filter(is_absent) {
+        let symbol = probe.at().symbol;
+        pr_warn!("{module} has no {symbol}: if the handler has another name, it is not guarded\n");
+    }
 }
 
 enum Follow {}
 
 impl ModuleEvents for Follow {
     fn coming(module: &CStr) {
-        of_module(module).for_each(arm);
+        for probe in of_module(module) {
+            // The gate may have been closed just before ftrace knew the module: begin afresh.
+            probe.disarm();
+            arm(probe);
+        }
+        complain_of_missing(module);
     }
 
     fn going(module: &CStr) {
         for probe in of_module(module) {
             probe.disarm();
-            probe.handler().error.store(0, Ordering::Relaxed);
+            probe.judge().error.store(0, Ordering::Relaxed);
         }
     }
 }
@@ -166,26 +182,35 @@ impl ModuleEvents for Follow {
 pub(crate) struct Gate {
     // In order: no module may bring a site back while the sites are being taken away.
     _notifier: ModuleNotifier<Follow>,
-    _armed: Armed,
+    _sites: ArmedSites,
 }
 
 /// Takes all sites away when it is dropped.
-struct Armed;
+struct ArmedSites;
 
 impl Gate {
     /// Arms every site whose module is there, and those of modules to come.
     pub(crate) fn close() -> Result<Self> {
-        let armed = Armed;
+        let sites = ArmedSites;
         let notifier = ModuleNotifier::new()?;
         SITES.iter().for_each(arm);
+        complain_of_missing(c"kvm");
+        let count = |wanted: fn(&State) -> bool| SITES.iter().map(state).filter(wanted).count();
+        pr_info!(
+            "sites: {} armed, {} absent, {} failed; {}\n",
+            count(|state| matches!(state, State::Armed | State::Shared)),
+            count(|state| matches!(state, State::Absent)),
+            count(|state| matches!(state, State::Failed(_))),
+            active::mode()
+        );
         Ok(Self {
             _notifier: notifier,
-            _armed: armed,
+            _sites: sites,
         })
     }
 }
 
-impl Drop for Armed {
+impl Drop for ArmedSites {
     fn drop(&mut self) {
         SITES.iter().for_each(Probe::disarm);
         wait_for_refused_calls();

@@ -88,8 +88,8 @@ impl fmt::Display for Generated<'_> {
         list(f, "shortcuts", &policy.shortcuts, 2, |shortcut| {
             format!("{shortcut:?}")
         })?;
-        list(f, "dispatch", &policy.dispatch, 16, |first| {
-            format!("{first}")
+        list(f, "dispatch", &policy.dispatch, 4, |bucket| {
+            format!("{bucket:?}")
         })?;
         list(
             f,
@@ -124,7 +124,7 @@ impl fmt::Display for Generated<'_> {
 // The names of these types' variants are what `Debug` prints.
 const USES: &str = "#[allow(unused_imports)]
 use portcullis_policy::{
-    Action::*, Condition, Entry, Head, Link, Policy, Range, Rule, Shortcut, Span, Static,
+    Action::*, Bucket, Condition, Entry, Head, Link, Policy, Range, Rule, Shortcut, Span, Static,
     Subject::*, Surface::*, Target, Test::*,
 };
 ";

@@ -9,8 +9,8 @@
 
 use crate::table::bucket;
 use crate::{
-    limits, schema, span::saturated, Action, Condition, Entry, Grow, Head, Link, OutOfMemory,
-    Policy, Range, Rule, Shortcut, Span, Surface, Target,
+    limits, schema, span::saturated, Action, Bucket, Condition, Entry, Grow, Head, Link,
+    OutOfMemory, Policy, Range, Rule, Shortcut, Span, Surface, Target,
 };
 
 /// What the parser has read.
@@ -51,21 +51,14 @@ pub(crate) struct Pair {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Number {
     low: u8,
-    /// Commands of the schema come first: what a policy names beside them must not slow them down.
-    unknown: bool,
     command: u32,
 }
 
 impl Pair {
-    /// `command`: its number, and whether the schema knows it on this surface.
-    pub(crate) fn new(surface: Surface, command: Option<(u32, bool)>, rule: u16) -> Self {
-        let number = command.map(|(command, known)| {
+    pub(crate) fn new(surface: Surface, command: Option<u32>, rule: u16) -> Self {
+        let number = command.map(|command| {
             let [low, ..] = command.to_le_bytes();
-            Number {
-                low,
-                unknown: !known,
-                command,
-            }
+            Number { low, command }
         });
         Self {
             surface,
@@ -139,7 +132,7 @@ fn pair_everything_with<S: Grow>(pairs: &mut S::List<Pair>, rule: u16) -> Result
     for command in schema::commands() {
         for &surface in command.surfaces {
             for number in [command.number, command.compat_number] {
-                S::push(pairs, Pair::new(surface, Some((number, true)), rule))?;
+                S::push(pairs, Pair::new(surface, Some(number), rule))?;
             }
         }
     }
@@ -149,7 +142,7 @@ fn pair_everything_with<S: Grow>(pairs: &mut S::List<Pair>, rule: u16) -> Result
 /// The lists of the table that grow from surface to surface.
 struct Table<S: Grow> {
     shortcuts: S::List<Shortcut>,
-    dispatch: S::List<u16>,
+    dispatch: S::List<Bucket>,
     entries: S::List<Entry>,
     links: S::List<Link>,
     targets: S::List<Target>,
@@ -162,7 +155,10 @@ impl<S: Grow> Table<S> {
         let stars = take_while(&mut commands, |pair| pair.number.is_none());
 
         // Empty buckets share this entry; the others end with a copy of it.
-        let empty = self.next_entry();
+        let empty = Bucket {
+            first: self.next_entry(),
+            len: 0,
+        };
         let any = self.entry(surface, None, &[], stars, rules)?;
         let first_bucket = self.dispatch.len();
         for low in 0..=u8::MAX {
@@ -176,11 +172,12 @@ impl<S: Grow> Table<S> {
                 S::push(&mut self.dispatch, empty)?;
             }
             let start = self.next_entry();
-            S::push(&mut self.dispatch, start)?;
             while let Some(number) = bucket.first().and_then(|pair| pair.number) {
                 let own = take_while(&mut bucket, |pair| pair.number == Some(number));
                 self.entry(surface, Some(number.command), own, stars, rules)?;
             }
+            let len = self.next_entry().saturating_sub(start);
+            S::push(&mut self.dispatch, Bucket { first: start, len })?;
             S::push(&mut self.entries, any)?;
         }
         while self.dispatch.len() - first_bucket < 256 {
@@ -218,7 +215,7 @@ impl<S: Grow> Table<S> {
         }
         let entry = Entry {
             command: command.unwrap_or(0),
-            head: Head::new(saturated(start), command.is_none()),
+            head: Head(saturated(start)),
         };
         S::push(&mut self.entries, entry)?;
         Ok(entry)

@@ -7,7 +7,7 @@
 //! that sees it denies.
 
 use crate::table::bucket;
-use crate::{Action, Condition, Entry, Head, Policy, Storage, Subject, Surface, Test};
+use crate::{Action, Condition, Head, Policy, Storage, Subject, Surface, Test};
 
 /// One intercepted call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +54,12 @@ impl<S: Storage> Policy<S> {
 
     /// The rules for a command.
     pub fn head(&self, surface: Surface, command: u32) -> Option<Head> {
-        let first = usize::from(*self.dispatch.get(bucket(surface, command))?);
-        let is_its = |entry: &&Entry| entry.command == command || entry.head.is_any();
-        let entry = self.entries.get(first..)?.iter().find(is_its)?;
-        Some(entry.head)
+        let bucket = self.dispatch.get(bucket(surface, command))?;
+        let rest = self.entries.get(usize::from(bucket.first)..)?;
+        let (own, rest) = rest.split_at_checked(usize::from(bucket.len))?;
+        let found = own.binary_search_by_key(&command, |entry| entry.command);
+        let entry = found.ok().and_then(|index| own.get(index));
+        Some(entry.or(rest.first())?.head)
     }
 
     /// The verdict of the rules behind a head. `audit` is told the links of the `audit` rules that
@@ -68,8 +70,8 @@ impl<S: Storage> Policy<S> {
         request: &Request,
         mut audit: impl FnMut(u32),
     ) -> Option<Decision> {
-        let chain = self.links.get(usize::try_from(head.link()).ok()?..)?;
-        for (link, index) in chain.iter().zip(head.link()..) {
+        let chain = self.links.get(usize::try_from(head.0).ok()?..)?;
+        for (link, index) in chain.iter().zip(head.0..) {
             let rule = self.rules.get(usize::from(link.rule))?;
             if !self.all_hold(rule.conditions.of(&self.conditions)?, request)? {
                 continue;

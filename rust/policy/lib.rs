@@ -64,5 +64,6 @@ pub use schema::Surface;
 pub use span::Span;
 pub use storage::{Grow, OutOfMemory, Static, Storage};
 pub use table::{
-    Action, Condition, Entry, Head, Link, Policy, Range, Rule, Shortcut, Subject, Target, Test,
+    Action, Bucket, Condition, Entry, Head, Link, Policy, Range, Rule, Shortcut, Subject, Target,
+    Test,
 };

@@ -21,8 +21,7 @@ pub const REASON_BYTES: usize = 200;
 /// Diagnoses that are kept; further ones are counted.
 pub const DIAGNOSES: usize = 20;
 
-// The table numbers rules and entries in 16 bits, and keeps two bits of a head for itself. Each
-// target has a link; each of the 256 buckets of a surface may add one more entry.
+// The table numbers rules and entries in 16 bits. Each target has a link; each of the 256 buckets of a surface may add one more entry.
 const _: () = {
     assert!(RULES < u16::MAX as usize);
     assert!(LINKS + 256 * crate::Surface::ALL.len() < u16::MAX as usize);

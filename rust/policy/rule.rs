@@ -174,25 +174,20 @@ impl<'t, S: Grow> Parser<'t, S> {
     fn number(&mut self, token: Token, surface: Surface, number: u32) -> Result<(), Fault> {
         match schema::command_by_number(surface, number) {
             Some(command) => self.known(token, surface, command),
-            None => self.pair(token, surface, Some((number, false))),
+            None => self.pair(token, surface, Some(number)),
         }
     }
 
     /// A command has two numbers where 32-bit callers pass another one.
     fn known(&mut self, token: Token, surface: Surface, command: &Command) -> Result<(), Fault> {
-        self.pair(token, surface, Some((command.number, true)))?;
+        self.pair(token, surface, Some(command.number))?;
         if command.compat_number != command.number {
-            self.pair(token, surface, Some((command.compat_number, true)))?;
+            self.pair(token, surface, Some(command.compat_number))?;
         }
         Ok(())
     }
 
-    fn pair(
-        &mut self,
-        token: Token,
-        surface: Surface,
-        command: Option<(u32, bool)>,
-    ) -> Result<(), Fault> {
+    fn pair(&mut self, token: Token, surface: Surface, command: Option<u32>) -> Result<(), Fault> {
         if self.draft.pairs.len() >= limits::LINKS {
             return Err(Mistake::new(token.span, Kind::TooManyLinks).into());
         }

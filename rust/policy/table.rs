@@ -9,9 +9,8 @@
 //! shortcuts[surface][low byte] -> the link that allows the bucket's first plainly allowed command
 //! ```
 //!
-//! A bucket holds the commands of one surface that share a low byte: those of the schema first, so
-//! that no policy can make them slower to find, then numbers that the policy names, then an entry
-//! for every other number. A chain holds, in the order of the text, the rules for one command; it
+//! A bucket holds the commands of one surface that share a low byte, in order, and behind them an
+//! entry for every other number. A chain holds, in the order of the text, the rules for one command; it
 //! is cut behind the first that decides without a condition, at last the default.
 
 use crate::{Grow, OutOfMemory, Span, Storage, Surface};
@@ -25,8 +24,8 @@ pub struct Policy<S: Storage> {
     pub version: Span,
     /// For each surface and low byte, 256 a surface, a command that is plainly allowed.
     pub shortcuts: S::List<Shortcut>,
-    /// For each surface and low byte, 256 a surface, the first entry of the bucket.
-    pub dispatch: S::List<u16>,
+    /// For each surface and low byte, 256 a surface, the bucket.
+    pub dispatch: S::List<Bucket>,
     /// The buckets, one behind the other.
     pub entries: S::List<Entry>,
     /// The chains, one behind the other.
@@ -92,41 +91,27 @@ pub(crate) fn bucket(surface: Surface, command: u32) -> usize {
     (surface.index() << 8) | usize::from(low)
 }
 
+/// The commands of one surface that share a low byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// The first of its entries, which are sorted by their numbers.
+    pub first: u16,
+    /// How many; the entry behind them is for every other number.
+    pub len: u16,
+}
+
 /// One number of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The number; 0 where the head says that it stands for every other one.
+    /// The number; 0 in the entry for every other one.
     pub command: u32,
     /// Its rules.
     pub head: Head,
 }
 
-/// Where a chain begins.
-///
-/// Bit 31: the entry is for every number that has none of its own. The rest: the index of the first
-/// link.
+/// Where a chain begins: the index of its first link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head(pub u32);
-
-impl Head {
-    const ANY: u32 = 1 << 31;
-
-    pub(crate) const fn new(link: u32, any: bool) -> Self {
-        Self(link & !Self::ANY | if any { Self::ANY } else { 0 })
-    }
-
-    /// The index of the first link.
-    #[inline]
-    pub const fn link(self) -> u32 {
-        self.0 & !Self::ANY
-    }
-
-    /// Whether the entry is for every number that has none of its own.
-    #[inline]
-    pub const fn is_any(self) -> bool {
-        self.0 & Self::ANY != 0
-    }
-}
 
 /// A command whose first rule allows it without a condition: most calls are decided here, with one
 /// comparison.

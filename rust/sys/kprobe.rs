@@ -5,7 +5,7 @@
 //! C header: [`include/linux/kprobes.h`](srctree/include/linux/kprobes.h)
 
 use super::bindings;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 use kernel::{
     container_of,
     error::to_result,
@@ -59,7 +59,7 @@ impl Call<'_> {
         self.registers.dx as u64
     }
 
-    /// Whether the system call was made through the 32-bit entry, as `in_compat_syscall()` says,
+    /// Whether the system call was made through the 32-bit entry, as `in_ia32_syscall()` says,
     /// whatever the word size of the process is.
     #[inline]
     pub(crate) fn is_compat(&self) -> bool {
@@ -70,7 +70,7 @@ impl Call<'_> {
                 "mov {current}, qword ptr gs:[rip + {variable}]",
                 current = out(reg) current,
                 variable = sym current_task,
-                options(pure, nomem, nostack, preserves_flags),
+                options(readonly, nostack, preserves_flags),
             );
         }
         // SAFETY: the current task is there for as long as this runs on its behalf, and nobody else
@@ -90,7 +90,7 @@ impl Call<'_> {
                 "mov {cpu:e}, dword ptr gs:[rip + {variable}]",
                 cpu = out(reg) cpu,
                 variable = sym cpu_number,
-                options(pure, nomem, nostack, preserves_flags),
+                options(readonly, nostack, preserves_flags),
             );
         }
         // Writing the lower half of a register has cleared the upper one.
@@ -138,17 +138,87 @@ pub(crate) fn wait_for_refused_calls() {
     kernel::sync::rcu::synchronize_rcu();
 }
 
-/// A probe that can be armed and disarmed, and what it tells its calls to.
+/// An ioctl handler, by name.
 ///
 /// # Invariants
 ///
-/// `kprobe` is registered with the kernel exactly while `armed` is true; both change only under
-/// [`REGISTRATION`](super::locks::REGISTRATION).
+/// A function of this name has the signature `long (struct file *, unsigned int, unsigned long)`.
+pub(crate) struct Handler {
+    /// The module that it lives in, where it is not built in.
+    pub(crate) module: &'static CStr,
+    /// Its symbol.
+    pub(crate) symbol: &'static CStr,
+    /// `module:symbol`, which finds it in that module and nowhere else.
+    qualified: &'static CStr,
+}
+
+impl Handler {
+    /// Each argument ends in a NUL; `qualified` is `module:symbol`. Evaluated by the compiler: what
+    /// is not called an ioctl handler does not compile, because a probe on any other function would
+    /// return an errno in the place of who knows what.
+    pub(crate) const fn new(
+        module: &'static str,
+        symbol: &'static str,
+        qualified: &'static str,
+    ) -> Self {
+        // INVARIANT: the kernel gives this name to such functions alone.
+        assert!(ends_with(symbol.as_bytes(), b"_ioctl\0"));
+        Self {
+            module: c_str(module),
+            symbol: c_str(symbol),
+            qualified: c_str(qualified),
+        }
+    }
+}
+
+const fn c_str(text: &'static str) -> &'static CStr {
+    match CStr::from_bytes_with_nul(text.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => panic!("a name must end with its only NUL"),
+    }
+}
+
+const fn ends_with(text: &[u8], end: &[u8]) -> bool {
+    match text.split_at_checked(text.len().saturating_sub(end.len())) {
+        Some((_, last)) => {
+            let mut index = 0;
+            while index < end.len() {
+                if index >= last.len() || last[index] != end[index] {
+                    return false;
+                }
+                index += 1;
+            }
+            true
+        }
+        None => false,
+    }
+}
+
+/// How a probe stands at its handler.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Armed {
+    /// It does not.
+    No = 0,
+    /// It sees every call, and what it changes holds: see [`Probe::arm`].
+    Yes = 1,
+    /// It sees every call, but somebody else's probe was there first: a tracing program that BPF
+    /// attaches to the function's exit would run the handler of a refused call.
+    Shared = 2,
+}
+
+/// A probe that can be armed and disarmed, and who decides about its calls.
+///
+/// # Invariants
+///
+/// `kprobe` is registered with the kernel exactly while `armed` is not [`Armed::No`]; both change
+/// only under [`REGISTRATION`](super::locks::REGISTRATION).
 #[repr(C)]
 pub(crate) struct Probe<T: 'static> {
     kprobe: Opaque<bindings::kprobe>,
-    armed: AtomicBool,
-    handler: T,
+    armed: AtomicU8,
+    at: Handler,
+    judge: T,
 }
 
 // SAFETY: `kprobe` is written only under a lock, by this type and by the kernel's own rules, and
@@ -157,23 +227,33 @@ unsafe impl<T: Sync> Sync for Probe<T> {}
 
 impl<T: OnHit + 'static> Probe<T> {
     /// A probe that is not armed yet.
-    pub(crate) const fn new(handler: T) -> Self {
+    pub(crate) const fn new(at: Handler, judge: T) -> Self {
         Self {
             kprobe: Opaque::zeroed(),
-            armed: AtomicBool::new(false),
-            handler,
+            armed: AtomicU8::new(Armed::No as u8),
+            at,
+            judge,
         }
     }
 
-    /// The handler.
-    pub(crate) const fn handler(&self) -> &T {
-        &self.handler
+    /// Where it stands, or will.
+    pub(crate) const fn at(&self) -> &Handler {
+        &self.at
+    }
+
+    /// Who decides.
+    pub(crate) const fn judge(&self) -> &T {
+        &self.judge
     }
 
     /// Whether the probe is registered.
     #[inline]
-    pub(crate) fn is_armed(&self) -> bool {
-        self.armed.load(Ordering::Relaxed)
+    pub(crate) fn armed(&self) -> Armed {
+        match self.armed.load(Ordering::Relaxed) {
+            0 => Armed::No,
+            1 => Armed::Yes,
+            _ => Armed::Shared,
+        }
     }
 
     /// How many calls passed unseen because a kprobe was already being handled on their CPU.
@@ -183,41 +263,82 @@ impl<T: OnHit + 'static> Probe<T> {
         unsafe { core::ptr::addr_of!((*self.kprobe.get()).nmissed).read_volatile() }
     }
 
-    /// Puts the probe at the entry of `symbol`: a name, or `module:name`. Arming an armed probe
-    /// changes nothing.
+    /// Puts the probe at the handler's entry. Arming an armed probe changes nothing.
+    ///
+    /// A probe with a post-handler, even an empty one, is an `IPMODIFY` user of ftrace: a livepatch
+    /// or a BPF trampoline at the same function then either respects the changed address or is
+    /// refused. It also keeps a probe that is not on ftrace from being jump-optimised. But where
+    /// somebody else's probe without one was there first, the kernel would take the post-handler
+    /// and not re-arm, and lose its way when one of the two goes (`add_new_kprobe()`). So the first
+    /// registration goes without, and looks whether the probe is alone. Who puts a kprobe at the
+    /// same function between the two registrations gets to see that bug.
     ///
     /// # Errors
     ///
-    /// `ENOENT` if the kernel has no such symbol, else what `register_kprobe()` says.
-    pub(crate) fn arm(&'static self, symbol: &'static CStr) -> Result {
+    /// `ENOENT` if the kernel has no such function; `EBUSY` if ftrace refused to send its calls
+    /// here; else what `register_kprobe()` says.
+    pub(crate) fn arm(&'static self) -> Result {
         let _lock = super::locks::REGISTRATION.lock();
-        if self.is_armed() {
+        if self.armed() != Armed::No {
             return Ok(());
         }
+        let qualified = self.at.qualified;
+        let symbol = match self.register(qualified, None) {
+            // No such module: the handler may be built in.
+            Err(ENOENT) => {
+                self.register(self.at.symbol, None)?;
+                self.at.symbol
+            }
+            result => {
+                result?;
+                qualified
+            }
+        };
         let kprobe = self.kprobe.get();
-        // SAFETY: by the type invariants the kernel does not know this kprobe now, and the lock
-        // keeps others from changing that, so it may be filled in: all zero is valid, as in C.
+        // SAFETY: it is registered; who else comes to its list now is of no consequence.
+        let alone = unsafe {
+            let list = core::ptr::addr_of_mut!((*kprobe).list);
+            (*list).next == list
+        };
+        if alone {
+            // SAFETY: it is registered.
+            unsafe { bindings::unregister_kprobe(kprobe) };
+            self.register(symbol, Some(passed))?;
+        }
+        // INVARIANT: it has just been registered, under the lock.
+        let armed = if alone { Armed::Yes } else { Armed::Shared };
+        self.armed.store(armed as u8, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Registers the kprobe, which must not be, under the lock; on an error it is not.
+    fn register(
+        &'static self,
+        symbol: &'static CStr,
+        post_handler: bindings::kprobe_post_handler_t,
+    ) -> Result {
+        let kprobe = self.kprobe.get();
+        // SAFETY: the kernel does not know this kprobe now, and the caller's lock keeps others from
+        // changing that, so it may be filled in: all zero is valid, as in C.
         unsafe {
             kprobe.write_bytes(0, 1);
             (*kprobe).symbol_name = symbol.as_char_ptr();
             (*kprobe).pre_handler = Some(hit::<T>);
-            // Makes the probe an IPMODIFY user of ftrace: a livepatch or a BPF trampoline at the
-            // same function then either respects the changed address or is refused. It also keeps
-            // a probe that is not on ftrace from being jump-optimised.
-            (*kprobe).post_handler = Some(passed);
+            (*kprobe).post_handler = post_handler;
         }
         // SAFETY: it is filled in, and part of a `static`, which never moves.
         to_result(unsafe { bindings::register_kprobe(kprobe) })?;
-        // INVARIANT: it has just been registered, under the lock.
-        self.armed.store(true, Ordering::Relaxed);
-        Ok(())
+        // `register_kprobe()` says nothing when ftrace refuses to arm it, and forgets the kprobe;
+        // enabling what is enabled is refused only then.
+        // SAFETY: any kprobe may be asked about.
+        to_result(unsafe { bindings::enable_kprobe(kprobe) }).map_err(|_| EBUSY)
     }
 
     /// Takes the probe away. When this returns, no CPU is inside its handler.
     pub(crate) fn disarm(&'static self) {
         let _lock = super::locks::REGISTRATION.lock();
         // INVARIANT: it is unregistered below, under the lock.
-        if self.armed.swap(false, Ordering::Relaxed) {
+        if self.armed.swap(Armed::No as u8, Ordering::Relaxed) != Armed::No as u8 {
             // SAFETY: by the type invariants it is registered. A probe that is gone with its
             // module may be unregistered all the same.
             unsafe { bindings::unregister_kprobe(self.kprobe.get()) };
@@ -240,18 +361,18 @@ unsafe extern "C" fn hit<T: OnHit + 'static>(
     // call, and nobody else uses them meanwhile.
     let registers = unsafe { &mut *registers };
     // INVARIANT: the kernel runs pre-handlers with preemption off, at the function's entry.
-    if probe.handler.passes(&Call { registers }) {
+    if probe.judge.passes(&Call { registers }) {
         return 0;
     }
-    judge(&probe.handler, registers)
+    judge(&probe.judge, registers)
 }
 
 /// The rest of [`hit`], for the calls that do not simply pass: they alone need a stack frame.
 #[cold]
 #[inline(never)]
-fn judge<T: OnHit>(handler: &T, registers: &mut bindings::pt_regs) -> c_int {
+fn judge<T: OnHit>(judge: &T, registers: &mut bindings::pt_regs) -> c_int {
     // INVARIANT: as in `hit`.
-    match handler.judge(&Call { registers }) {
+    match judge.judge(&Call { registers }) {
         Outcome::Continue => 0,
         Outcome::Refuse(errno) => {
             redirect(registers, errno);
@@ -271,7 +392,7 @@ pub(crate) fn with_fake_call<R>(body: impl FnOnce(&Call<'_>) -> R) -> R {
     })
 }
 
-/// The post-handler of every probe: see [`Probe::arm`] for why it is there.
+/// The post-handler of a probe that is alone: see [`Probe::arm`] for why it is there.
 ///
 /// # Safety
 ///

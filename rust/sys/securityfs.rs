@@ -91,6 +91,15 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         while let Some(entry) = self.entries.pop() {
+            // The folder, the first entry, has no operations of ours.
+            if !self.entries.is_empty() {
+                // A descriptor made with O_PATH holds the inode, but not the module: opening it
+                // anew later must not find our operations any more. Whoever is looking at them
+                // right now has not slept, and `wait_for_refused_calls` waits for that before the
+                // module goes.
+                // SAFETY: by the type invariants the entry is there, and so is its inode.
+                unsafe { bindings::make_bad_inode((*entry).d_inode) };
+            }
             // SAFETY: by the type invariants it is ours and still there.
             unsafe { bindings::securityfs_remove(entry) };
         }
@@ -253,7 +262,9 @@ unsafe extern "C" fn write(
         }
         let mut text = KVVec::new();
         let source = UserSlice::new(UserPtr::from_ptr(buffer.cast_mut().cast()), len);
-        source.read_all(&mut text, GFP_KERNEL)?;
+        if let Err(error) = source.read_all(&mut text, GFP_KERNEL) {
+            return refuse(error, fmt!("the text could not be copied"));
+        }
         (store.take)(text)?;
         Ok(len)
     })

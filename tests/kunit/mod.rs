@@ -128,12 +128,12 @@ mod module {
     #[test]
     fn a_compat_site_stands_where_its_native_one_points() {
         for probe in &SITES {
-            let Callers::BehindCompat(index) = probe.handler().callers else {
+            let Callers::BehindCompat(index) = probe.judge().callers else {
                 continue;
             };
-            let first = SITES.get(index).map(|probe| probe.handler());
+            let first = SITES.get(index).map(|probe| probe.judge());
             assert!(first.is_some_and(|site| site.callers == Callers::Compat));
-            assert!(first.is_some_and(|site| site.surface == probe.handler().surface));
+            assert!(first.is_some_and(|site| site.surface == probe.judge().surface));
         }
     }
 
