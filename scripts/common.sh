@@ -10,6 +10,15 @@ export LC_ALL=C
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${PORTCULLIS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/portcullis}
 
+cache=$(realpath -m "$cache")
+case $top$cache in
+*[[:space:]:,]*)
+	echo "error: make cannot work in a folder whose path has a blank, a colon or a comma: $top, $cache" >&2
+	echo "       Move the checkout, or set PORTCULLIS_CACHE to another folder." >&2
+	exit 1
+	;;
+esac
+
 if [ -t 2 ] && [ -z "${NO_COLOR:-}" ]; then
 	bold=$'\e[1m' red=$'\e[31m' plain=$'\e[0m'
 else

@@ -26,12 +26,14 @@ storm=$!
 loads=0
 while kill -0 $storm 2>/dev/null; do
 	rules 'deny kvm-vm KVM_CREATE_IRQCHIP errno EXDEV'
-	rmmod portcullis && insert
+	must rmmod portcullis
+	insert
 	rules 'deny kvm-vcpu KVM_GET_REGS errno EDOM'
 	loads=$((loads + 2))
 done
 wait $storm || fail "$(cat /tmp/storm)"
 cat /tmp/storm
+[ $loads -ge 6 ] || fail "only $loads policies: the storm met too few"
 must rmmod kvm_amd
 must rmmod kvm
 must rmmod portcullis

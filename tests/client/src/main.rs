@@ -28,7 +28,7 @@ mod valid;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use subcommand::{attempt, bench, boot, churn, commands, session, spin, storm, write};
+use subcommand::{attempt, bench, boot, churn, commands, keep_path, session, spin, storm, write};
 
 /// A small VMM that asks /dev/kvm for things and says how it was answered.
 ///
@@ -53,6 +53,7 @@ enum Action {
     Write(write::Options),
     Bench(bench::Options),
     Commands(commands::Options),
+    KeepPath(keep_path::Options),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         Action::Write(options) => write::run(&options),
         Action::Bench(options) => bench::run(&options),
         Action::Commands(options) => commands::run(&options),
+        Action::KeepPath(options) => keep_path::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
