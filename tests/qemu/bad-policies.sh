@@ -66,4 +66,5 @@ for file in /policies/good/*.policy; do
 	must client write $gate/policy "$file" --expect ok >/dev/null
 	cmp -s $gate/policy "$file" || fail "$file: policy does not read back as it was written"
 done
+grep -q '^last load: accepted$' $gate/status || fail "status does not say that the last load was accepted"
 ok "good policies read back to the byte"

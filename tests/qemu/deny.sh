@@ -89,5 +89,14 @@ expect EDOM kvm-vcpu KVM_SET_TSC_KHZ 1000
 expect EDOM kvm-vcpu KVM_SET_TSC_KHZ 0x1000003e8
 ok "arg is the whole register: say what is allowed"
 
+# Nothing else shows whether the probes are IPMODIFY users of ftrace (the empty post-handler): R I.
+mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
+for handler in kvm_dev_ioctl kvm_vm_compat_ioctl kvm_vm_ioctl kvm_vcpu_compat_ioctl kvm_vcpu_ioctl \
+	kvm_device_ioctl; do
+	grep "^$handler " /sys/kernel/tracing/enabled_functions >/tmp/flags || fail "ftrace does not know of $handler"
+	grep -q ') R I' /tmp/flags || fail "no IPMODIFY: $(cat /tmp/flags)"
+done
+ok "a BPF trampoline or a livepatch cannot step past a probe"
+
 must client boot --text "still alive"
 ok "a VM boots after all that"

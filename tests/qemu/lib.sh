@@ -5,11 +5,16 @@
 
 gate=/sys/kernel/security/portcullis
 
+# What fail says must be seen, wherever the output of the command that failed goes.
+exec 9>&1
+
 # fail TEXT: ends the scenario.
 fail() {
-	echo "FAIL: $*"
-	[ ! -e $gate/status ] || sed 's/^/    status | /' $gate/status
-	[ ! -e $gate/counters ] || sed 's/^/    counters | /' $gate/counters
+	{
+		echo "FAIL: $*"
+		[ ! -e $gate/status ] || sed 's/^/    status | /' $gate/status
+		[ ! -e $gate/counters ] || sed 's/^/    counters | /' $gate/counters
+	} >&9
 	exit 1
 }
 
@@ -47,9 +52,9 @@ expect() {
 	out=$(client try "$@" --expect "$want" 2>&1) || fail "$*: $out (expected: $want)"
 }
 
-# counter LINE-PATTERN FIELD: a figure from counters.
+# counter LINE-PATTERN FIELD: a figure from counters; 0 for what is not there.
 counter() {
-	sed -n "s/^$1 .*\b$2=\([0-9]*\).*/\1/p" $gate/counters | head -n 1
+	sed -n "s/^$1 .*\b$2=\([0-9]*\).*/\1/p" $gate/counters | grep -m 1 . || echo 0
 }
 
 # armed N: N sites are armed.

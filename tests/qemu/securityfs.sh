@@ -22,6 +22,12 @@ refused() {
 }
 refused "a writer without CAP_MAC_ADMIN" EPERM --drop-cap
 refused "a writer that has it in a user namespace of its own only" EPERM --userns
+# Somebody without the right neither hides the last diagnosis nor fills the log.
+for try in 3 4 5; do refused "try $try" EPERM --drop-cap; done
+grep -q '^last load: accepted$' $gate/status || fail "a write without the right is in status"
+said=$(dmesg | grep -c 'a write was refused (EPERM), try')
+[ "$said" -eq 3 ] || fail "of 5 writes without the right $said were printed, not the 1st, 2nd and 4th"
+ok "refusals for the lack of CAP_MAC_ADMIN: not in status, and ever more seldom in the log"
 refused "a write at an offset" EINVAL --at 7
 refused "a text in two pieces" EBADMSG --chunk 40
 client write $gate/policy /tmp/good --twice --expect EBUSY >/tmp/answer 2>&1 || fail "twice: $(cat /tmp/answer)"
@@ -50,6 +56,17 @@ for file in policy enforce status counters; do
 	dd if=$gate/$file bs=1 2>/dev/null | cmp -s - $gate/$file || fail "$file reads differently in small pieces"
 done
 ok "each file ends in a newline, and reads the same in pieces of one byte"
+
+# What was opened before stays what it was when the policy changes between two reads.
+cp $gate/policy /tmp/whole
+exec 5<$gate/policy
+dd bs=1 count=10 <&5 >/tmp/seen 2>/dev/null
+rules 'deny kvm-vm KVM_CREATE_VCPU errno EDOM'
+cmp -s $gate/policy /tmp/whole && fail "the policy did not change"
+cat <&5 >>/tmp/seen
+exec 5<&-
+cmp -s /tmp/seen /tmp/whole || fail "a reader saw two policies in one"
+ok "a reader sees one moment, whatever is loaded meanwhile"
 
 exec 5<$gate/status
 rmmod portcullis 2>/dev/null && fail "the module went while one of its files was open"
