@@ -29,6 +29,18 @@ pub(crate) enum Callers {
     Compat,
 }
 
+impl Callers {
+    /// Whether a call has been judged at another site on its way here: a 32-bit call of most
+    /// commands runs through both handlers, and is one call. If the other site is not armed, it has
+    /// not.
+    pub(crate) fn have_judged(self, compat: bool, is_armed: impl Fn(usize) -> bool) -> bool {
+        match self {
+            Self::BehindCompat(first) => compat && is_armed(first),
+            Self::All | Self::Compat => false,
+        }
+    }
+}
+
 /// A guarded ioctl handler.
 pub(crate) struct Site {
     /// What its commands are judged as.

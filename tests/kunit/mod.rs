@@ -138,9 +138,20 @@ mod module {
     }
 
     #[test]
-    fn without_kvm_sites_are_absent() {
+    fn a_call_is_passed_on_only_if_the_first_site_has_judged_it() {
+        let behind = Callers::BehindCompat(1);
+        assert!(behind.have_judged(true, |site| site == 1));
+        // The compat site could not be armed: the native one must judge.
+        assert!(!behind.have_judged(true, |_| false));
+        assert!(!behind.have_judged(false, |_| true));
+        assert!(!Callers::All.have_judged(true, |_| true));
+        assert!(!Callers::Compat.have_judged(true, |_| true));
+    }
+
+    #[test]
+    fn no_site_has_failed() {
         for probe in &SITES {
-            assert!(matches!(sites::state(probe), State::Absent));
+            assert!(!matches!(sites::state(probe), State::Failed(_)));
         }
     }
 

@@ -20,21 +20,21 @@ printf 1 >$gate/enforce
 client write $gate/policy /tmp/policy --drop-cap --expect EPERM >/dev/null
 ok "every file was used"
 
-client storm --threads 4 --vcpus 2 --seconds "$1" --on kvm-vm:KVM_CREATE_IRQCHIP \
+client storm --threads 4 --vcpus 2 --seconds 800 --on kvm-vm:KVM_CREATE_IRQCHIP \
 	--on kvm-vm:KVM_CHECK_EXTENSION:0 --on kvm-vcpu:KVM_GET_REGS:valid >/tmp/storm 2>&1 &
 storm=$!
-loads=0
-while kill -0 $storm 2>/dev/null; do
+
+all_at_once() {
 	rules 'deny kvm-vm KVM_CREATE_IRQCHIP errno EXDEV'
 	must rmmod portcullis
 	insert
 	rules 'deny kvm-vcpu KVM_GET_REGS errno EDOM'
-	loads=$((loads + 2))
-done
+}
+rounds_until "$1" 4 all_at_once
+kill $storm || fail "the storm had ended before"
 wait $storm || fail "$(cat /tmp/storm)"
 cat /tmp/storm
-[ $loads -ge 6 ] || fail "only $loads policies: the storm met too few"
 must rmmod kvm_amd
 must rmmod kvm
 must rmmod portcullis
-ok "$loads policies and unloading under fire"
+ok "$rounds rounds of loading, unloading and new policies under fire"

@@ -62,3 +62,17 @@ armed() {
 	n=$(grep -c 'state=armed' $gate/status)
 	[ "$n" -eq "$1" ] || fail "$n sites are armed, not $1"
 }
+
+# seconds: since the guest has booted.
+seconds() { cut -d. -f1 /proc/uptime; }
+
+# rounds_until SECONDS LEAST COMMAND...: repeats COMMAND for so long, and at least so often: how much
+# a guest gets done in a second depends on what else the machine is doing. Sets $rounds.
+rounds_until() {
+	end=$(($(seconds) + $1)) least=$2 rounds=0
+	shift 2
+	while [ $rounds -lt "$least" ] || [ "$(seconds)" -lt $end ]; do
+		"$@"
+		rounds=$((rounds + 1))
+	done
+}
