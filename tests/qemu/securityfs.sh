@@ -57,6 +57,18 @@ for file in policy enforce status counters; do
 done
 ok "each file ends in a newline, and reads the same in pieces of one byte"
 
+# As the README says: dd writes a long text in one piece, cat in several.
+{
+	head -c 300000 /dev/zero | tr '\0' '#'
+	echo
+	cat /tmp/good
+} >/tmp/long
+cat /tmp/long >$gate/policy 2>/dev/null && fail "a text in pieces was taken"
+must dd if=/tmp/long of=$gate/policy bs=1M 2>/dev/null
+cmp -s $gate/policy /tmp/long || fail "300 KB did not read back as they were written"
+must cp /tmp/good $gate/policy
+ok "a text of 300 KB by dd, a short one by cp"
+
 # What was opened before stays what it was when the policy changes between two reads.
 cp $gate/policy /tmp/whole
 exec 5<$gate/policy
