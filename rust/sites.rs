@@ -98,15 +98,13 @@ impl OnHit for Site {
 
     fn judge(&self, call: &Call<'_>) -> Outcome {
         let compat = call.is_compat() || self.callers == Callers::Compat;
-        if let Callers::BehindCompat(first) = self.callers {
-            // A 32-bit call of most commands runs through both handlers, and is one call.
-            if compat
-                && SITES
-                    .get(first)
-                    .is_some_and(|first| first.armed() != Armed::No)
-            {
-                return Outcome::Continue;
-            }
+        let is_armed = |site| {
+            SITES
+                .get(site)
+                .is_some_and(|site: &Probe<Site>| site.armed() != Armed::No)
+        };
+        if self.callers.have_judged(compat, is_armed) {
+            return Outcome::Continue;
         }
         active::judge(
             &Request {
