@@ -29,8 +29,8 @@ else
 endif
 
 .PHONY: schema
-schema: ## Write the tables of ioctls again from the headers of the stock kernel
-	@scripts/schema-of-stock
+schema: ## Write the tables of ioctls again, from KDIR=folder (KSRC=its source) or the stock kernel
+	@scripts/schema-of $(or $(KDIR),stock) $(KSRC)
 
 ##@ Habits
 

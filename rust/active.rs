@@ -3,18 +3,26 @@
 //! The policy in force: judging calls by it, counting what it decided, replacing it.
 
 use crate::{
-    heap::Heap,
-    load::LastLoad,
+    heap::{Accounted, Heap},
+    ledger::{Count, Reading},
     sys::{
-        kprobe::{Call, Outcome},
+        call::Call,
+        detour::{Answer, Outcome},
         locks::LEDGER,
         per_cpu::{PerCpuCounters, Which},
-        published::Published, //
+        preemption::NoPreemption,
+        published::Published,
+        user_memory::{peek, OfCaller}, //
     },
 };
-use core::sync::atomic::{AtomicBool, Ordering};
-use kernel::{prelude::*, sync::GlobalGuard};
-use portcullis_policy::{Action, Link, Policy, Request, Surface, Verdict};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use kernel::{
+    prelude::*,
+    sync::{rcu, GlobalGuard}, //
+};
+use portcullis_policy::{
+    Action, Bytes, Fetched, Head, Link, Piece, Policy, Reads, Request, Surface, Unread, Verdict,
+};
 
 /// The policy in force. It is there before the first site is armed and after the last is gone.
 static ACTIVE: Published<Active, LEDGER> = Published::empty();
@@ -26,30 +34,15 @@ static ENFORCING: AtomicBool = AtomicBool::new(true);
 pub(crate) struct Active {
     pub(crate) policy: Policy<Heap>,
     pub(crate) text: KVVec<u8>,
+    /// No two that were ever made have the same: an address might come again.
+    generation: u64,
+    /// A pair for each link, then one for each [`Reading`].
     counters: PerCpuCounters,
 }
 
-/// What has come of the calls that one link decided, or an audit rule noted.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Count {
-    /// Calls.
-    pub(crate) calls: u64,
-    /// Calls that were refused.
-    pub(crate) denied: u64,
-    /// Calls that would have been refused if the mode had been enforcing.
-    pub(crate) would_deny: u64,
-}
-
-impl core::ops::AddAssign for Count {
-    fn add_assign(&mut self, other: Self) {
-        self.calls = self.calls.wrapping_add(other.calls);
-        self.denied = self.denied.wrapping_add(other.denied);
-        self.would_deny = self.would_deny.wrapping_add(other.would_deny);
-    }
-}
-
-/// What a call is refused with where no rule says so.
-const EPERM_NUMBER: u16 = 1;
+/// The answer where there is no policy, or its table leads nowhere: a mistake of ours that no call
+/// has shown yet, and no reason to let one through. `EPERM`.
+const LOST: Answer = Answer::Refuse(1);
 
 /// The two counters of a link: what was carried out, and what was held back in permissive mode.
 const CARRIED_OUT: Which = Which::First;
@@ -58,8 +51,10 @@ const HELD_BACK: Which = Which::Second;
 impl Active {
     /// Makes a policy ready to be put in force.
     pub(crate) fn new(policy: Policy<Heap>, text: KVVec<u8>) -> Result<Self> {
+        static GENERATION: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
-            counters: PerCpuCounters::new(policy.links.len())?,
+            counters: PerCpuCounters::new(policy.links.len() + Reading::ALL.len())?,
+            generation: GENERATION.fetch_add(1, Ordering::Relaxed),
             policy,
             text,
         })
@@ -68,35 +63,106 @@ impl Active {
     /// Whether a command is allowed whatever the call is like; if so, counts the call.
     #[inline]
     fn plainly_allows(&self, surface: Surface, call: &Call<'_>) -> bool {
-        let link = self.policy.plain_allow(surface, call.command());
+        let register = call.command_register();
+        let link = self.policy.plain_allow_in_register(surface, register);
         if let Some(link) = link {
-            self.add(link, CARRIED_OUT, call);
+            self.add(link, CARRIED_OUT, call.no_preemption());
         }
         link.is_some()
     }
 
-    /// Judges a call, and counts it.
-    pub(crate) fn judge(&self, request: &Request, call: &Call<'_>) -> Outcome {
-        let note = |link| self.add(link, CARRIED_OUT, call);
-        let head = self.policy.head(request.surface, request.command);
-        let Some(decision) = head.and_then(|head| self.policy.decide(head, request, note)) else {
-            // A table that leads nowhere: a mistake of ours, and no reason to let a call through.
-            return Outcome::Refuse(EPERM_NUMBER);
+    /// Judges a call, and counts it, if what its rules look at is at hand.
+    pub(crate) fn judge(&self, request: &Request, on: &NoPreemption) -> Outcome {
+        let Some(head) = self.policy.head(request.surface, request.command) else {
+            return Outcome::Decided(LOST);
         };
-        let enforcing = is_enforcing();
-        let (counter, outcome) = match decision.verdict {
-            Verdict::Allow => (CARRIED_OUT, Outcome::Continue),
-            Verdict::Deny { errno } if enforcing => (CARRIED_OUT, Outcome::Refuse(errno)),
-            Verdict::Deny { .. } => (HELD_BACK, Outcome::Continue),
+        let count = |link, counter| self.add(link, counter, on);
+        let reads = self.policy.reads(head, request.compat);
+        let decided = match reads.and_then(Reads::one_piece) {
+            Some(0) => Some(self.decide(head, request, Bytes::default(), count)),
+            // CAST: 32 bits fit.
+            Some(bytes) => peek(on, request.arg, bytes as usize, |argument| {
+                let bytes = Bytes {
+                    argument,
+                    ..Bytes::default()
+                };
+                self.decide(head, request, bytes, count)
+            }),
+            None => None,
         };
-        self.add(decision.link, counter, call);
-        outcome
+        match decided {
+            Some(answer) => Outcome::Decided(answer),
+            None => {
+                self.note(Reading::Deferred, CARRIED_OUT, on);
+                Outcome::Defer
+            }
+        }
+    }
+
+    /// Judges a call whose argument has been read, and counts it.
+    #[inline]
+    fn decide(
+        &self,
+        head: Head,
+        request: &Request,
+        bytes: Bytes<'_>,
+        count: impl Fn(u32, Which),
+    ) -> Answer {
+        let note = |link| count(link, CARRIED_OUT);
+        let Some(decision) = self.policy.decide(head, request, bytes, note) else {
+            return LOST;
+        };
+        let (counter, answer) = match decision.verdict {
+            Verdict::Allow => (CARRIED_OUT, Answer::Continue),
+            Verdict::Deny { errno } => refusal(errno),
+        };
+        count(decision.link, counter);
+        answer
+    }
+
+    /// The next step of a call that may sleep between its steps.
+    fn next(&self, request: &Request, fetched: &Fetched<Accounted>) -> Next {
+        let Some(head) = self.policy.head(request.surface, request.command) else {
+            return Next::Answer(LOST);
+        };
+        match self.policy.wants(head, request, fetched) {
+            Ok(Some(piece)) => Next::Read(piece),
+            Ok(None) => {
+                let count = |link, counter| NoPreemption::during(|on| self.add(link, counter, on));
+                Next::Answer(self.decide(head, request, fetched.bytes(), count))
+            }
+            Err(unread) => Next::Answer(self.refuse_unread(unread)),
+        }
+    }
+
+    /// Judges a call whose argument is none that could be read, and counts it.
+    fn refuse_unread(&self, unread: Unread) -> Answer {
+        let (counter, answer) = refusal(unread.errno());
+        NoPreemption::during(|on| self.note(unread.into(), counter, on));
+        answer
     }
 
     #[inline]
-    fn add(&self, link: u32, counter: Which, call: &Call<'_>) {
+    fn add(&self, link: u32, counter: Which, on: &NoPreemption) {
         // CAST: 32 bits fit.
-        self.counters.add(link as usize, counter, call);
+        self.counters.add(link as usize, counter, on);
+    }
+
+    fn note(&self, reading: Reading, counter: Which, on: &NoPreemption) {
+        let behind_links = self.policy.links.len() + reading as usize;
+        self.counters.add(behind_links, counter, on);
+    }
+
+    /// What came of the reading of arguments.
+    pub(crate) fn reading(&self, reading: Reading) -> Count {
+        let [done, held] = self
+            .counters
+            .sum(self.policy.links.len() + reading as usize);
+        Count {
+            calls: done.wrapping_add(held),
+            denied: done,
+            would_deny: held,
+        }
     }
 
     /// What came of the calls that a link decided.
@@ -128,16 +194,63 @@ impl Active {
 #[inline]
 pub(crate) fn plainly_allows(surface: Surface, call: &Call<'_>) -> bool {
     ACTIVE
-        .read(call)
+        .read(call.no_preemption())
         .is_some_and(|active| active.plainly_allows(surface, call))
 }
 
-/// Judges a call by the policy in force, and counts it.
+/// Judges a call by the policy in force, and counts it, if what its rules look at is at hand.
 pub(crate) fn judge(request: &Request, call: &Call<'_>) -> Outcome {
-    match ACTIVE.read(call) {
-        Some(active) => active.judge(request, call),
-        // Not reached: no site is armed without a policy. No reason to let a call through.
-        None => Outcome::Refuse(EPERM_NUMBER),
+    let on = call.no_preemption();
+    match ACTIVE.read(on) {
+        Some(active) => active.judge(request, on),
+        None => Outcome::Decided(LOST),
+    }
+}
+
+/// What to do next about a deferred call.
+enum Next {
+    Read(Piece),
+    Answer(Answer),
+}
+
+/// Judges a call by the policy in force, and counts it. Reads what its rules look at, which may
+/// sleep for as long as a page does not come.
+///
+/// No lock is held meanwhile, and nothing of the policy: it may be replaced. Then what has been read
+/// for the one before is thrown away. So the verdict is that of one whole policy, on one copy of the
+/// argument.
+pub(crate) fn judge_deferred(request: &Request) -> Answer {
+    let mut fetched = Fetched::<Accounted>::nothing();
+    let mut generation = None;
+    let mut trouble = None;
+    loop {
+        let next = {
+            let rcu = rcu::read_lock();
+            let Some(active) = ACTIVE.read(&rcu) else {
+                return LOST;
+            };
+            if generation.replace(active.generation) != Some(active.generation) {
+                fetched = Fetched::nothing();
+                trouble = None;
+            }
+            match trouble {
+                Some(unread) => Next::Answer(active.refuse_unread(unread)),
+                None => active.next(request, &fetched),
+            }
+        };
+        match next {
+            Next::Read(piece) => trouble = fetched.take(piece, &mut OfCaller).err(),
+            Next::Answer(answer) => return answer,
+        }
+    }
+}
+
+/// What becomes of a call that is to be refused, and which counter it is for.
+fn refusal(errno: u16) -> (Which, Answer) {
+    if is_enforcing() {
+        (CARRIED_OUT, Answer::Refuse(errno))
+    } else {
+        (HELD_BACK, Answer::Continue)
     }
 }
 
@@ -159,73 +272,6 @@ pub(crate) fn mode() -> &'static str {
         "enforcing"
     } else {
         "permissive"
-    }
-}
-
-/// What is kept over policies, under the lock of the same name.
-pub(crate) struct Ledger {
-    /// How many policies have been put in force.
-    pub(crate) revision: u64,
-    /// How the last attempt to load a policy went.
-    pub(crate) last: LastLoad,
-    /// What came of each command's calls under the policies of the past.
-    past: KVVec<Past>,
-}
-
-struct Past {
-    surface: Surface,
-    /// `None` for all commands that the schema does not know: policies come and go, and the
-    /// numbers that they name with them.
-    command: Option<u32>,
-    count: Count,
-}
-
-impl Ledger {
-    pub(crate) const fn new() -> Self {
-        Self {
-            revision: 0,
-            last: LastLoad::builtin(),
-            past: KVVec::new(),
-        }
-    }
-
-    /// What came of a command's calls under the policies of the past.
-    pub(crate) fn past(&self, surface: Surface, command: Option<u32>) -> Count {
-        let is_it = |past: &&Past| past.surface == surface && past.command == command;
-        self.past
-            .iter()
-            .find(is_it)
-            .map_or_else(Count::default, |past| past.count)
-    }
-
-    /// Adds the counts of a policy that nobody uses any more.
-    fn close(&mut self, old: &Active) {
-        for (link, count) in old.links() {
-            let (Some(target), Some(rule)) = (
-                old.policy.targets.get(usize::from(link.target)),
-                old.policy.rules.get(usize::from(link.rule)),
-            ) else {
-                continue;
-            };
-            if rule.action == Action::Audit || count == Count::default() {
-                continue;
-            }
-            let surface = target.surface;
-            let command = target.command.filter(|_| target.name().is_some());
-            let is_it = |past: &&mut Past| past.surface == surface && past.command == command;
-            match self.past.iter_mut().find(is_it) {
-                Some(past) => past.count += count,
-                None => {
-                    let past = Past {
-                        surface,
-                        command,
-                        count,
-                    };
-                    // Without memory for a row the count is lost, not the host.
-                    let _ = self.past.push(past, GFP_KERNEL);
-                }
-            }
-        }
     }
 }
 

@@ -3,14 +3,16 @@
 //! Loading a policy: text in, policy in force or a diagnosis out.
 
 use crate::{
-    active::{self, Active, Ledger},
+    active::{self, Active},
     heap::Heap,
+    ledger::Ledger,
+    sites,
     sys::locks::LEDGER,
     text::{Errno, Text}, //
 };
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::{fmt, prelude::*};
-use portcullis_policy::{limits, parse, Rejection};
+use portcullis_policy::{check, limits, Checked, Rejection, Surface};
 
 /// The longest text in bytes that is taken from a writer.
 pub(crate) const LIMIT: usize = limits::TEXT_BYTES;
@@ -20,7 +22,7 @@ pub(crate) enum LastLoad {
     /// The policy that the module was built with.
     Builtin,
     /// A text that was written, and is in force.
-    Accepted,
+    Accepted(Warnings),
     /// A text that was refused; the policy before stayed in force.
     Refused {
         /// What `write(2)` answered.
@@ -34,6 +36,13 @@ impl LastLoad {
     pub(crate) const fn builtin() -> Self {
         Self::Builtin
     }
+}
+
+/// What is odd about a policy that is none the worse for it, in lines.
+pub(crate) struct Warnings {
+    /// How many there are; each may have several lines.
+    pub(crate) count: usize,
+    pub(crate) text: Text,
 }
 
 /// A policy is in force, until this is dropped.
@@ -68,21 +77,86 @@ pub(crate) fn builtin() -> Result<InForce> {
 /// stays in force, and the diagnosis is kept for `status`.
 pub(crate) fn text(text: KVVec<u8>) -> Result {
     // Parsed outside the lock: a long text holds nobody up.
-    let policy = parse::<Heap>(&text).map_err(|rejection| diagnose(&rejection, &text))?;
-    let active = Active::new(policy, text)
+    let checked = check::<Heap>(&text).map_err(|rejection| diagnose(&rejection, &text))?;
+    let no_memory = |error| refuse(error, fmt!("{NO_MEMORY}"));
+    let warnings = warnings(&checked, &text).map_err(no_memory)?;
+    let active = Active::new(checked.policy, text)
         .and_then(|active| Ok(KBox::new(active, GFP_KERNEL)?))
-        .map_err(|error| refuse(error, fmt!("there is no memory for this policy\n")))?;
+        .map_err(no_memory)?;
     let mut ledger = LEDGER.lock();
     active::replace(&mut ledger, Some(active));
-    ledger.last = LastLoad::Accepted;
     pr_notice!("policy loaded, revision {}\n", ledger.revision);
+    for line in warnings.text.lines() {
+        pr_warn!("{}\n", line);
+    }
+    ledger.last = LastLoad::Accepted(warnings);
     Ok(())
 }
+
+/// Says of a text what loading it would say, and loads nothing.
+///
+/// # Errors
+///
+/// `ENOMEM` if there is no memory to find out.
+pub(crate) fn try_text(text: KVVec<u8>) -> Result<Text> {
+    let mut answer = Text::new();
+    match check::<Heap>(&text) {
+        Ok(checked) => {
+            answer.put(fmt!("ok\n"))?;
+            answer.push(warnings(&checked, &text)?.text.as_bytes())?;
+        }
+        Err(Rejection::OutOfMemory) => return Err(ENOMEM),
+        Err(Rejection::Mistakes(mistakes)) => {
+            answer.put(format_args!("{}", mistakes.report(&text)))?;
+        }
+    }
+    Ok(answer)
+}
+
+/// What the engine finds odd, and what this module does.
+fn warnings(checked: &Checked<Heap>, text: &[u8]) -> Result<Warnings> {
+    let Checked { policy, warnings } = checked;
+    let mut found = Warnings {
+        count: warnings.list.len(),
+        text: Text::new(),
+    };
+    // CAST: 32 bits fit.
+    found.count = found.count.saturating_add(warnings.more as usize);
+    found.text.put(format_args!("{}", warnings.report(text)))?;
+    let has_rules = |surface: &Surface| {
+        policy.links.iter().any(|link| {
+            let rule = policy.rules.get(usize::from(link.rule));
+            let target = policy.targets.get(usize::from(link.target));
+            rule.is_some_and(|rule| !rule.is_default)
+                && target.is_some_and(|target| target.surface == *surface)
+        })
+    };
+    let mut idle = Surface::ALL
+        .into_iter()
+        .filter(|&surface| !sites::guards(surface))
+        .filter(has_rules);
+    if let Some(first) = idle.next() {
+        found.count = found.count.saturating_add(1);
+        found.text.put(fmt!(
+            "warning: this version does not guard {}",
+            first.name()
+        ))?;
+        for surface in idle {
+            found.text.put(fmt!(", {}", surface.name()))?;
+        }
+        found
+            .text
+            .put(fmt!(": the rules for that have no effect\n"))?;
+    }
+    Ok(found)
+}
+
+const NO_MEMORY: &str = "there is no memory for this policy\n";
 
 /// Keeps and prints the diagnosis of a text.
 fn diagnose(rejection: &Rejection<Heap>, text: &[u8]) -> Error {
     match rejection {
-        Rejection::OutOfMemory => refuse(ENOMEM, fmt!("there is no memory for this policy\n")),
+        Rejection::OutOfMemory => refuse(ENOMEM, fmt!("{NO_MEMORY}")),
         Rejection::Mistakes(mistakes) => refuse(EBADMSG, format_args!("{}", mistakes.report(text))),
     }
 }
@@ -112,6 +186,13 @@ pub(crate) fn refused_write(errno: Error, why: fmt::Arguments<'_>) {
     let tries = TRIES.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
     if tries.is_power_of_two() {
         pr_warn!("a write was refused (EPERM), try {}: {}\n", tries, why);
+    }
+}
+
+/// Keeps nothing of a write that was refused before its text was read: it would have changed nothing.
+pub(crate) fn refused_try(errno: Error, why: fmt::Arguments<'_>) {
+    if errno == EPERM {
+        refused_write(errno, why);
     }
 }
 

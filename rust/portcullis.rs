@@ -11,8 +11,10 @@
 use kernel::prelude::*;
 
 mod active;
+mod catalogue;
 mod files;
 mod heap;
+mod ledger;
 mod load;
 mod report;
 mod sites;
@@ -30,6 +32,11 @@ mod builtin {
         env!("PORTCULLIS_OBJ"),
         "/rust/builtin_generated.rs"
     ));
+}
+
+/// How the ioctls in the headers of this kernel differ from the schema's.
+mod drift {
+    include!(concat!(env!("PORTCULLIS_OBJ"), "/rust/drift_generated.rs"));
 }
 
 #[cfg(CONFIG_KUNIT)]
@@ -61,6 +68,7 @@ struct Portcullis {
 impl kernel::Module for Portcullis {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         sys::locks::init();
+        sys::detour::init();
         active::set_enforcing(!module_parameters::permissive.value());
         let policy = load::builtin()?;
         let gate = sites::Gate::close()?;

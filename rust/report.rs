@@ -3,14 +3,16 @@
 //! What the files in securityfs tell.
 
 use crate::{
-    active::{self, Count},
+    active,
+    drift,
+    ledger::{Count, Reading},
     load::LastLoad,
     sites::{self, State, SITES},
     sys::{digest::sha256, locks::LEDGER},
     text::{Errno, Text}, //
 };
 use kernel::{fmt, prelude::*};
-use portcullis_policy::Action;
+use portcullis_policy::{schema, Action};
 
 /// The exact text of the policy in force.
 pub(crate) fn policy(out: &mut Text) -> Result {
@@ -27,6 +29,10 @@ pub(crate) fn enforce(out: &mut Text) -> Result {
 pub(crate) fn status(out: &mut Text) -> Result {
     let ledger = LEDGER.lock();
     out.put(fmt!("portcullis: {}\n", env!("PORTCULLIS_VERSION")))?;
+    out.put(fmt!("schema: {} commands", schema::commands().len()))?;
+    names(out, "unknown to it", drift::UNKNOWN)?;
+    names(out, "not in this kernel", drift::MISSING)?;
+    out.put(fmt!("\n"))?;
     if let Some(active) = active::current(&ledger) {
         // Both are words of letters and digits: the parser has seen to it.
         let [name, version] = [active.policy.name, active.policy.version].map(|span| {
@@ -53,18 +59,27 @@ pub(crate) fn status(out: &mut Text) -> Result {
             surface,
             probe.missed()
         ))?;
-        // Every condition of today's language is about a register, which no other thread can
-        // change between the check and the use.
+        // No other thread can change a register between the check and the use. What the argument
+        // points to is read here, and once more by the handler.
         match sites::state(probe) {
-            State::Armed => out.put(fmt!("state=armed race-free=yes\n"))?,
-            State::Shared => out.put(fmt!("state=shared race-free=yes\n"))?,
+            State::Armed => out.put(fmt!("state=armed race-free=register-only\n"))?,
+            State::Shared => out.put(fmt!("state=shared race-free=register-only\n"))?,
             State::Absent => out.put(fmt!("state=absent\n"))?,
             State::Failed(error) => out.put(fmt!("state=failed error={}\n", Errno(error)))?,
         }
     }
     match &ledger.last {
         LastLoad::Builtin => out.put(fmt!("last load: builtin\n")),
-        LastLoad::Accepted => out.put(fmt!("last load: accepted\n")),
+        LastLoad::Accepted(warnings) => {
+            out.put(fmt!("last load: accepted"))?;
+            match warnings.count {
+                0 => {}
+                1 => out.put(fmt!(" with 1 warning"))?,
+                count => out.put(fmt!(" with {count} warnings"))?,
+            }
+            out.put(fmt!("\n"))?;
+            out.push(warnings.text.as_bytes())
+        }
         LastLoad::Refused { errno, diagnosis } => {
             out.put(fmt!("last load: refused with {}\n", Errno(*errno)))?;
             out.push(diagnosis.as_bytes())
@@ -72,8 +87,8 @@ pub(crate) fn status(out: &mut Text) -> Result {
     }
 }
 
-/// A line a command that was seen, since the module was loaded; then a line a rule, since its
-/// policy was loaded.
+/// A line a command that was seen, and a line about each thing that happens when arguments are read,
+/// since the module was loaded; then a line a rule, since its policy was loaded.
 pub(crate) fn counters(out: &mut Text) -> Result {
     let ledger = LEDGER.lock();
     let Some(active) = active::current(&ledger) else {
@@ -110,11 +125,30 @@ pub(crate) fn counters(out: &mut Text) -> Result {
             }
         }
     }
+    for reading in Reading::ALL {
+        let mut count = active.reading(reading);
+        count += ledger.past_reading(reading);
+        let name = reading.name();
+        match reading {
+            // What becomes of such a call is counted where it is decided.
+            Reading::Deferred => out.put(fmt!("argument {name} calls={}\n", count.calls))?,
+            _ => out.put(fmt!("argument {name} {count}\n"))?,
+        }
+    }
     for (rule, count) in policy.rules.iter().zip(rules) {
         let action = rule.action.name();
         out.put(fmt!("rule line={} action={action} {count}\n", rule.line))?;
     }
     Ok(())
+}
+
+/// A part of a line: these names, or that there are none.
+fn names(out: &mut Text, what: &str, names: &[&str]) -> Result {
+    out.put(fmt!("; {what}:"))?;
+    if names.is_empty() {
+        return out.put(fmt!(" none"));
+    }
+    names.iter().try_for_each(|name| out.put(fmt!(" {name}")))
 }
 
 /// A line about what has been called at all.

@@ -8,8 +8,10 @@
 use crate::{
     active,
     sys::{
-        kprobe::{wait_for_refused_calls, Armed, Call, Handler, OnHit, Outcome, Probe},
-        module_notifier::{ModuleEvents, ModuleNotifier},
+        call::{is_compat, Call},
+        detour::{wait_for_calls_on_detours, Answer, Outcome, Probes},
+        kprobe::{Armed, Handler, OnHit, Probe},
+        module_notifier::{ModuleEvents, ModuleNotifier}, //
     },
     text::Errno, //
 };
@@ -46,6 +48,9 @@ pub(crate) struct Site {
     /// What its commands are judged as.
     pub(crate) surface: Surface,
     pub(crate) callers: Callers,
+    /// Where it says that it stands in [`SITES`], for a test.
+    #[cfg(CONFIG_KUNIT)]
+    pub(crate) place: usize,
     /// Why the last attempt to arm it failed: a negative errno, or 0.
     error: AtomicI32,
 }
@@ -64,8 +69,8 @@ pub(crate) enum State {
 
 /// A row of [`SITES`].
 macro_rules! site {
-    ($module:literal, $symbol:literal, $surface:ident, $callers:expr) => {
-        Probe::new(
+    ($place:literal, $module:literal, $symbol:literal, $surface:ident, $callers:expr) => {
+        Probe::new::<Doors, $place>(
             Handler::new(
                 concat!($module, "\0"),
                 concat!($symbol, "\0"),
@@ -74,47 +79,131 @@ macro_rules! site {
             Site {
                 surface: Surface::$surface,
                 callers: $callers,
+                #[cfg(CONFIG_KUNIT)]
+                place: $place,
                 error: AtomicI32::new(0),
             },
         )
     };
 }
 
-/// The doors. The order of rows matters only to `BehindCompat`.
-pub(crate) static SITES: [Probe<Site>; 6] = [
-    site!("kvm", "kvm_dev_ioctl", Kvm, Callers::All),
-    site!("kvm", "kvm_vm_compat_ioctl", KvmVm, Callers::Compat),
-    site!("kvm", "kvm_vm_ioctl", KvmVm, Callers::BehindCompat(1)),
-    site!("kvm", "kvm_vcpu_compat_ioctl", KvmVcpu, Callers::Compat),
-    site!("kvm", "kvm_vcpu_ioctl", KvmVcpu, Callers::BehindCompat(3)),
-    site!("kvm", "kvm_device_ioctl", KvmDevice, Callers::All),
+/// The doors. Each row begins with its place.
+pub(crate) static SITES: [Probe<Site>; 14] = [
+    site!(0, "kvm", "kvm_dev_ioctl", Kvm, Callers::All),
+    site!(1, "kvm", "kvm_vm_compat_ioctl", KvmVm, Callers::Compat),
+    site!(2, "kvm", "kvm_vm_ioctl", KvmVm, Callers::BehindCompat(1)),
+    site!(3, "kvm", "kvm_vcpu_compat_ioctl", KvmVcpu, Callers::Compat),
+    site!(
+        4,
+        "kvm",
+        "kvm_vcpu_ioctl",
+        KvmVcpu,
+        Callers::BehindCompat(3)
+    ),
+    site!(5, "kvm", "kvm_device_ioctl", KvmDevice, Callers::All),
+    // 32-bit callers of all of these come through `compat_ptr_ioctl()` to the same function, or not
+    // at all.
+    site!(
+        6,
+        "vfio",
+        "vfio_fops_unl_ioctl",
+        VfioContainer,
+        Callers::All
+    ),
+    site!(
+        7,
+        "vfio",
+        "vfio_group_fops_unl_ioctl",
+        VfioGroup,
+        Callers::All
+    ),
+    site!(
+        8,
+        "vfio",
+        "vfio_device_fops_unl_ioctl",
+        VfioDevice,
+        Callers::All
+    ),
+    site!(9, "iommufd", "iommufd_fops_ioctl", Iommufd, Callers::All),
+    site!(10, "vhost_net", "vhost_net_ioctl", VhostNet, Callers::All),
+    site!(
+        11,
+        "vhost_vsock",
+        "vhost_vsock_dev_ioctl",
+        VhostVsock,
+        Callers::All
+    ),
+    site!(
+        12,
+        "vhost_scsi",
+        "vhost_scsi_ioctl",
+        VhostScsi,
+        Callers::All
+    ),
+    site!(
+        13,
+        "vhost_vdpa",
+        "vhost_vdpa_unlocked_ioctl",
+        VhostVdpa,
+        Callers::All
+    ),
 ];
+
+/// [`SITES`], for the calls that are deferred there.
+enum Doors {}
+
+impl Probes for Doors {
+    type Judge = Site;
+
+    fn at(place: usize) -> Option<&'static Probe<Site>> {
+        SITES.get(place)
+    }
+}
+
+/// Whether a surface has a site at all.
+pub(crate) fn guards(surface: Surface) -> bool {
+    SITES.iter().any(|probe| probe.judge().surface == surface)
+}
+
+impl Site {
+    /// What a policy is asked about a call.
+    fn request(&self, command: u32, argument: u64) -> Request {
+        let compat = is_compat() || self.callers == Callers::Compat;
+        Request {
+            surface: self.surface,
+            command,
+            arg: if compat {
+                // What `compat_ptr()` makes of it.
+                argument & 0xffff_ffff
+            } else {
+                argument
+            },
+            compat,
+        }
+    }
+}
 
 impl OnHit for Site {
     #[inline]
     fn passes(&self, call: &Call<'_>) -> bool {
-        !call.is_compat() && active::plainly_allows(self.surface, call)
+        !is_compat() && active::plainly_allows(self.surface, call)
     }
 
     fn judge(&self, call: &Call<'_>) -> Outcome {
-        let compat = call.is_compat() || self.callers == Callers::Compat;
+        let request = self.request(call.command(), call.argument());
         let is_armed = |site| {
             SITES
                 .get(site)
                 .is_some_and(|site: &Probe<Site>| site.armed() != Armed::No)
         };
-        if self.callers.have_judged(compat, is_armed) {
-            return Outcome::Continue;
+        if self.callers.have_judged(request.compat, is_armed) {
+            return Outcome::Decided(Answer::Continue);
         }
-        active::judge(
-            &Request {
-                surface: self.surface,
-                command: call.command(),
-                arg: call.argument(),
-                compat,
-            },
-            call,
-        )
+        active::judge(&request, call)
+    }
+
+    fn judge_deferred(&self, command: u32, argument: u64) -> Answer {
+        active::judge_deferred(&self.request(command, argument))
     }
 }
 
@@ -204,7 +293,9 @@ impl Gate {
         let sites = ArmedSites;
         let notifier = ModuleNotifier::new()?;
         SITES.iter().for_each(arm);
-        complain_of_missing(c"kvm");
+        for module in [c"kvm", c"vfio"] {
+            complain_of_missing(module);
+        }
         let count = |wanted: fn(&State) -> bool| SITES.iter().map(state).filter(wanted).count();
         pr_info!(
             "sites: {} armed, {} absent, {} failed; {}\n",
@@ -223,6 +314,6 @@ impl Gate {
 impl Drop for ArmedSites {
     fn drop(&mut self) {
         SITES.iter().for_each(Probe::disarm);
-        wait_for_refused_calls();
+        wait_for_calls_on_detours();
     }
 }

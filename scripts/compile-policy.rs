@@ -5,11 +5,14 @@
 //! Prints a Rust file with `TEXT`, the exact text, and `POLICY`, its table. A mistake in the policy
 //! fails the build, with file, line and column.
 
+mod located;
+
 use std::fmt::{self, Formatter};
 use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
 
+use located::{Colours, Located};
 use portcullis_policy::{parse, Diagnoses, Entry, Heap, Policy, Rejection, Target};
 
 const USAGE: &str = "usage: compile-policy FILE
@@ -52,16 +55,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Speaks like a compiler, so that editors find the place.
+/// Without colours: this goes to the log of a build.
 fn explain(file: &str, text: &[u8], diagnoses: &Diagnoses<Heap>) {
-    for diagnosis in &diagnoses.list {
-        let (line, column) = (diagnosis.line, diagnosis.column);
-        eprintln!("{file}:{line}:{column}: error: {}", diagnosis.message(text));
-        eprint!("{}", diagnosis.excerpt(text));
-    }
-    if diagnoses.more > 0 {
-        eprintln!("{file}: error: and {} more", diagnoses.more);
-    }
+    let located = Located {
+        file,
+        text,
+        diagnoses,
+        colours: &Colours::default(),
+    };
+    eprint!("{located}");
 }
 
 /// The Rust file.
@@ -96,14 +98,9 @@ impl fmt::Display for Generated<'_> {
             "entries",
             &policy.entries,
             1,
-            |Entry { command, head }| {
-                format!(
-                    "Entry {{ command: {command:#x}, head: Head({:#x}) }}",
-                    head.0
-                )
-            },
+            |Entry { command, head }| format!("Entry {{ command: {command:#x}, head: {head:?} }}"),
         )?;
-        list(f, "links", &policy.links, 4, |link| format!("{link:?}"))?;
+        list(f, "links", &policy.links, 1, |link| format!("{link:?}"))?;
         list(f, "targets", &policy.targets, 1, |target| {
             let command = match target.command {
                 Some(command) => format!("Some({command:#x})"),
@@ -113,19 +110,28 @@ impl fmt::Display for Generated<'_> {
             format!("Target {{ surface: {surface:?}, command: {command} }}")
         })?;
         list(f, "rules", &policy.rules, 1, |rule| format!("{rule:?}"))?;
+        list(f, "checks", &policy.checks, 1, |check| format!("{check:?}"))?;
         list(f, "conditions", &policy.conditions, 1, |condition| {
             format!("{condition:?}")
         })?;
         list(f, "ranges", &policy.ranges, 1, |range| format!("{range:?}"))?;
+        list(f, "terms", &policy.terms, 1, |term| format!("{term:?}"))?;
+        list(f, "needs", &policy.needs, 1, |need| format!("{need:?}"))?;
+        list(f, "follows", &policy.follows, 1, |follow| {
+            format!("{follow:?}")
+        })?;
         f.write_str("};\n")
     }
 }
 
 // The names of these types' variants are what `Debug` prints.
-const USES: &str = "#[allow(unused_imports)]
+const USES: &str = "#[rustfmt::skip]
+#[allow(unused_imports)]
 use portcullis_policy::{
-    Action::*, Bucket, Condition, Entry, Head, Link, Policy, Range, Rule, Shortcut, Span, Static,
-    Subject::*, Surface::*, Target, Test::*,
+    schema::{Len::*, Place, Selector},
+    Action::*, Behind, Bucket, Check, Condition::*, Conditions, Elements, Entry, FieldAt, Follow, Head,
+    Link, Need, Policy, Quantifier::*, Range, Reads, Rule, Shortcut, Space::*, Span, Static,
+    Surface::*, Tail, Target, Term::*, Test::*, Tests, Within::*,
 };
 ";
 

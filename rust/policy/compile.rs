@@ -7,10 +7,13 @@
 //! rules. So each chain is the merger of two sorted runs: the command's own pairs and the `*` of
 //! its surface. The work is that of sorting, plus one step for each link.
 
+use crate::need::Needed;
+use crate::rule::Layout;
+use crate::schema::{self, Command};
 use crate::table::bucket;
 use crate::{
-    limits, schema, span::saturated, Action, Bucket, Condition, Entry, Grow, Head, Link,
-    OutOfMemory, Policy, Range, Rule, Shortcut, Span, Surface, Target,
+    limits, span::saturated, Action, Bucket, Check, Condition, Conditions, Entry, Follow, Grow,
+    Head, Link, Need, OutOfMemory, Policy, Range, Rule, Shortcut, Span, Surface, Target, Term,
 };
 
 /// What the parser has read.
@@ -20,8 +23,18 @@ pub(crate) struct Draft<S: Grow> {
     pub(crate) rules: S::List<Rule>,
     pub(crate) default: Option<Rule>,
     pub(crate) pairs: S::List<Pair>,
+    pub(crate) tests: S::List<Read>,
+    pub(crate) checks: S::List<Check>,
     pub(crate) conditions: S::List<Condition>,
     pub(crate) ranges: S::List<Range>,
+    pub(crate) terms: S::List<Term>,
+}
+
+/// The conditions of a rule, read for one layout of the argument.
+#[derive(Clone, Copy)]
+pub(crate) struct Read {
+    pub(crate) layout: Layout,
+    pub(crate) conditions: Conditions,
 }
 
 impl<S: Grow> Draft<S> {
@@ -32,8 +45,11 @@ impl<S: Grow> Draft<S> {
             rules: S::empty(),
             default: None,
             pairs: S::empty(),
+            tests: S::empty(),
+            checks: S::empty(),
             conditions: S::empty(),
             ranges: S::empty(),
+            terms: S::empty(),
         }
     }
 }
@@ -45,6 +61,10 @@ pub(crate) struct Pair {
     /// `None`: every command of the surface.
     number: Option<Number>,
     rule: u16,
+    /// The command, where the number has a name: its place in the schema.
+    command: Option<u16>,
+    /// The conditions, in [`Draft::tests`].
+    tests: Option<u32>,
 }
 
 /// The number of a command, in the order of a bucket.
@@ -55,8 +75,13 @@ struct Number {
 }
 
 impl Pair {
-    pub(crate) fn new(surface: Surface, command: Option<u32>, rule: u16) -> Self {
-        let number = command.map(|command| {
+    pub(crate) fn new(
+        surface: Surface,
+        number: Option<u32>,
+        rule: u16,
+        command: Option<&'static Command>,
+    ) -> Self {
+        let number = number.map(|command| {
             let [low, ..] = command.to_le_bytes();
             Number { low, command }
         });
@@ -64,7 +89,21 @@ impl Pair {
             surface,
             number,
             rule,
+            command: command.and_then(schema::index_of),
+            tests: None,
         }
+    }
+
+    pub(crate) fn set_tests(&mut self, tests: usize) {
+        self.tests = Some(saturated(tests));
+    }
+
+    pub(crate) fn command(&self) -> Option<&'static Command> {
+        schema::commands().get(usize::from(self.command?))
+    }
+
+    pub(crate) fn is(&self, number: u32) -> bool {
+        self.number.is_some_and(|own| own.command == number)
     }
 }
 
@@ -81,15 +120,24 @@ impl From<OutOfMemory> for Unfit {
     }
 }
 
-/// Makes the table.
-pub(crate) fn compile<S: Grow>(mut draft: Draft<S>) -> Result<Policy<S>, Unfit> {
+/// A rule that no call reaches, and the rule in front of it that decides about all of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Shadowed {
+    pub(crate) rule: u32,
+    pub(crate) by: u32,
+}
+
+/// Makes the table. Tells of the first rules that no call reaches, by their lines.
+pub(crate) fn compile<S: Grow>(
+    mut draft: Draft<S>,
+) -> Result<(Policy<S>, S::List<Shadowed>), Unfit> {
     // The parser has seen to it that there is one; without one, deny.
     let default = draft.default.unwrap_or(Rule {
         action: Action::Deny {
             errno: crate::parser::DEFAULT_ERRNO,
         },
         line: 0,
-        conditions: Span::default(),
+        is_conditional: false,
         reason: Span::default(),
         is_default: true,
     });
@@ -104,13 +152,17 @@ pub(crate) fn compile<S: Grow>(mut draft: Draft<S>) -> Result<Policy<S>, Unfit> 
         entries: S::empty(),
         links: S::empty(),
         targets: S::empty(),
+        needs: S::empty(),
+        follows: S::empty(),
+        reached: S::zeroed(draft.rules.len())?,
     };
+    S::push(&mut table.needs, Need::default())?;
     let mut rest = &draft.pairs[..];
     for surface in Surface::ALL {
         let pairs = take_while(&mut rest, |pair| pair.surface == surface);
-        table.surface(surface, pairs, &draft.rules)?;
+        table.surface(surface, pairs, &draft)?;
     }
-    Ok(Policy {
+    let policy = Policy {
         name: draft.name,
         version: draft.version,
         shortcuts: table.shortcuts,
@@ -119,20 +171,64 @@ pub(crate) fn compile<S: Grow>(mut draft: Draft<S>) -> Result<Policy<S>, Unfit> 
         links: table.links,
         targets: table.targets,
         rules: draft.rules,
+        checks: draft.checks,
         conditions: draft.conditions,
         ranges: draft.ranges,
-    })
+        terms: draft.terms,
+        needs: table.needs,
+        follows: table.follows,
+    };
+    let shadowed = shadowed(&policy, &draft.pairs, &mut table.reached)?;
+    Ok((policy, shadowed))
+}
+
+/// The first rules that stand in no chain, in any order.
+fn shadowed<S: Grow>(
+    policy: &Policy<S>,
+    pairs: &[Pair],
+    reached: &mut S::List<u8>,
+) -> Result<S::List<Shadowed>, OutOfMemory> {
+    let mut list = S::empty();
+    for pair in pairs {
+        let Some(reached) = S::items(reached).get_mut(usize::from(pair.rule)) else {
+            continue;
+        };
+        if *reached != 0 || list.len() > limits::DIAGNOSES {
+            continue;
+        }
+        *reached = 1;
+        let command = pair.number.map_or(u32::MAX, |number| number.command);
+        let last = policy.head(pair.surface, command).and_then(|head| {
+            let chain = policy.links.get(crate::fetch::size(head.link)..)?;
+            chain.iter().find_map(|link| {
+                policy
+                    .rules
+                    .get(usize::from(link.rule))
+                    .filter(|rule| rule.is_final())
+            })
+        });
+        if let (Some(rule), Some(last)) = (policy.rules.get(usize::from(pair.rule)), last) {
+            S::push(
+                &mut list,
+                Shadowed {
+                    rule: rule.line,
+                    by: last.line,
+                },
+            )?;
+        }
+    }
+    Ok(list)
 }
 
 /// The default speaks about every command, known or not.
 fn pair_everything_with<S: Grow>(pairs: &mut S::List<Pair>, rule: u16) -> Result<(), OutOfMemory> {
     for surface in Surface::ALL {
-        S::push(pairs, Pair::new(surface, None, rule))?;
+        S::push(pairs, Pair::new(surface, None, rule, None))?;
     }
     for command in schema::commands() {
-        for &surface in command.surfaces {
+        for surface in command.surfaces() {
             for number in [command.number, command.compat_number] {
-                S::push(pairs, Pair::new(surface, Some(number), rule))?;
+                S::push(pairs, Pair::new(surface, Some(number), rule, Some(command)))?;
             }
         }
     }
@@ -146,11 +242,15 @@ struct Table<S: Grow> {
     entries: S::List<Entry>,
     links: S::List<Link>,
     targets: S::List<Target>,
+    needs: S::List<Need>,
+    follows: S::List<Follow>,
+    /// Which rules stand in some chain.
+    reached: S::List<u8>,
 }
 
 impl<S: Grow> Table<S> {
     /// The 256 buckets of a surface.
-    fn surface(&mut self, surface: Surface, pairs: &[Pair], rules: &[Rule]) -> Result<(), Unfit> {
+    fn surface(&mut self, surface: Surface, pairs: &[Pair], draft: &Draft<S>) -> Result<(), Unfit> {
         let mut commands = pairs;
         let stars = take_while(&mut commands, |pair| pair.number.is_none());
 
@@ -159,7 +259,7 @@ impl<S: Grow> Table<S> {
             first: self.next_entry(),
             len: 0,
         };
-        let any = self.entry(surface, None, &[], stars, rules)?;
+        let any = self.entry(surface, None, &[], stars, draft)?;
         let first_bucket = self.dispatch.len();
         for low in 0..=u8::MAX {
             S::push(&mut self.shortcuts, Shortcut::none(low))?;
@@ -174,7 +274,7 @@ impl<S: Grow> Table<S> {
             let start = self.next_entry();
             while let Some(number) = bucket.first().and_then(|pair| pair.number) {
                 let own = take_while(&mut bucket, |pair| pair.number == Some(number));
-                self.entry(surface, Some(number.command), own, stars, rules)?;
+                self.entry(surface, Some(number.command), own, stars, draft)?;
             }
             let len = self.next_entry().saturating_sub(start);
             S::push(&mut self.dispatch, Bucket { first: start, len })?;
@@ -193,19 +293,35 @@ impl<S: Grow> Table<S> {
         command: Option<u32>,
         own: &[Pair],
         stars: &[Pair],
-        rules: &[Rule],
+        draft: &Draft<S>,
     ) -> Result<Entry, Unfit> {
         let target = u16::try_from(self.targets.len()).unwrap_or(u16::MAX);
         S::push(&mut self.targets, Target { surface, command })?;
         let start = self.links.len();
-        for (index, rule) in Merged::new(own, stars) {
-            let Some(found) = rules.get(usize::from(rule)) else {
+        let mut need = Needed::new(own.first().and_then(Pair::command));
+        for (index, pair) in Merged::new(own, stars) {
+            let Some(found) = draft.rules.get(usize::from(pair.rule)) else {
                 break;
             };
             if self.links.len() >= limits::LINKS {
                 return Err(Unfit::TooManyLinks);
             }
-            S::push(&mut self.links, Link { rule, target })?;
+            let tests = pair
+                .tests
+                .and_then(|tests| draft.tests.get(crate::fetch::size(tests)));
+            let conditions = tests.map_or_else(Conditions::default, |tests| tests.conditions);
+            S::push(
+                &mut self.links,
+                Link {
+                    rule: pair.rule,
+                    target,
+                    conditions,
+                },
+            )?;
+            need.add::<S>(draft, conditions);
+            if let Some(reached) = S::items(&mut self.reached).get_mut(usize::from(pair.rule)) {
+                *reached = 1;
+            }
             if index == 0 && found.is_plain_allow() {
                 self.offer_shortcut(surface, command, start);
             }
@@ -213,9 +329,13 @@ impl<S: Grow> Table<S> {
                 break;
             }
         }
+        let links = self.links.get(start..).unwrap_or_default();
         let entry = Entry {
             command: command.unwrap_or(0),
-            head: Head(saturated(start)),
+            head: Head {
+                link: saturated(start),
+                need: need.note(draft, links, &mut self.needs, &mut self.follows)?,
+            },
         };
         S::push(&mut self.entries, entry)?;
         Ok(entry)
@@ -259,20 +379,21 @@ impl<'p> Merged<'p> {
     }
 }
 
-impl Iterator for Merged<'_> {
-    type Item = (usize, u16);
+impl<'p> Iterator for Merged<'p> {
+    type Item = (usize, &'p Pair);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rule = match (self.own.first(), self.stars.first()) {
-            (Some(own), Some(star)) => own.rule.min(star.rule),
-            (Some(only), None) | (None, Some(only)) => only.rule,
+        let pair = match (self.own.first(), self.stars.first()) {
+            (Some(own), Some(star)) if star.rule < own.rule => star,
+            (Some(own), _) => own,
+            (None, Some(star)) => star,
             (None, None) => return None,
         };
-        // A command that a rule names twice is there twice.
-        take_while(&mut self.own, |pair| pair.rule == rule);
-        take_while(&mut self.stars, |pair| pair.rule == rule);
+        // A command that a rule names twice is there twice; the default is in both.
+        take_while(&mut self.own, |own| own.rule == pair.rule);
+        take_while(&mut self.stars, |star| star.rule == pair.rule);
         self.count += 1;
-        Some((self.count - 1, rule))
+        Some((self.count - 1, pair))
     }
 }
 

@@ -2,7 +2,10 @@
 
 //! Mistakes as values: where, and which kind. [`crate::message`] turns them into text.
 
-use crate::{limits, Grow, OutOfMemory, Span, Storage, Surface};
+use core::cmp::Ordering;
+
+use crate::schema::{Command, Field};
+use crate::{limits, sort, Grow, OutOfMemory, Span, Storage, Surface};
 
 /// Why a text is no policy.
 pub enum Rejection<S: Storage> {
@@ -50,9 +53,26 @@ impl<S: Grow> Diagnoses<S> {
         }
         S::push(&mut self.list, diagnosis)
     }
+
+    /// Puts them in the order of their places.
+    pub(crate) fn sort(&mut self) {
+        sort::sort(S::items(&mut self.list));
+    }
 }
 
-/// One mistake.
+impl PartialOrd for Diagnosis {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Diagnosis {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.line, self.column).cmp(&(other.line, other.column))
+    }
+}
+
+/// One mistake, or what is odd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
     /// The line, from 1.
@@ -246,14 +266,78 @@ pub enum Kind {
     ReasonTooLong,
 
     // Conditions.
-    /// A field that is neither `arg` nor `compat`.
-    FieldLater,
-    /// A constant by its name.
-    ConstantLater,
-    /// Parentheses.
-    ParenthesisLater,
-    /// A sum.
-    SumLater,
+    /// A field that the command's argument does not have.
+    UnknownField {
+        /// The command.
+        command: &'static Command,
+    },
+    /// A field that the elements of the array do not have.
+    UnknownElementField {
+        /// Those that they have.
+        fields: &'static [Field],
+    },
+    /// A field of a command whose argument is no struct.
+    NoFields {
+        /// The command.
+        command: &'static Command,
+    },
+    /// A field where no command says which fields there are.
+    FieldWithoutCommand,
+    /// A field of a struct that the kernel only writes.
+    WrittenOnly,
+    /// An array where a number should be.
+    ArrayAlone {
+        /// Whether its elements can be named by their index.
+        has_index: bool,
+    },
+    /// An array that is a part of another array's element.
+    ArrayInElement,
+    /// Something else where an array should be.
+    NotAnArray,
+    /// `count` of an array that has always as many elements.
+    CountIsFixed {
+        /// How many.
+        count: u32,
+    },
+    /// `[0]` where nobody knows how many elements there are.
+    IndexOfFlexible,
+    /// An index beyond the end of an array.
+    IndexTooLarge {
+        /// How many elements there are.
+        count: u32,
+    },
+    /// `any`, `all` or `no` within parentheses.
+    QuantifierInside,
+    /// No such constant.
+    UnknownConstant {
+        /// Those that belong to the field.
+        constants: &'static [u16],
+    },
+    /// A value that the field cannot have.
+    ValueTooWide {
+        /// The bytes of the field.
+        width: u8,
+        /// Whether it may be negative.
+        signed: bool,
+    },
+    /// Bits of a field that may be negative.
+    BitsOfSigned,
+    /// Bits of a number of elements.
+    BitsOfCount,
+    /// Bits of a sum.
+    BitsOfSum,
+    /// A number that may be negative as a part of a sum.
+    SumOfSigned,
+    /// More than [`limits::TERMS`].
+    TooManyTerms,
+    /// A sum behind the operator.
+    SumOnTheRight,
+    /// A number in front of the operator.
+    NumberAlone,
+    /// Parentheses that belong to nothing.
+    ParenthesisAlone,
+    /// More than [`limits::POLICY_CONDITIONS`] or [`limits::POLICY_SET_VALUES`].
+    PolicyTooLarge,
     /// `or`.
     Or,
     /// No such operator.
@@ -291,6 +375,20 @@ pub enum Kind {
     NeverTrue,
     /// More than [`limits::CONDITIONS`].
     TooManyConditions,
+
+    // What is allowed and probably not meant.
+    /// A rule that no call reaches.
+    Unreachable {
+        /// The line of the rule that decides about all its calls.
+        line: u32,
+    },
+    /// A constant that belongs to other fields.
+    ConstantOfOther {
+        /// Those that belong to this one.
+        constants: &'static [u16],
+    },
+    /// `==` with several bits.
+    EqualToBits,
 }
 
 impl Kind {
@@ -298,7 +396,15 @@ impl Kind {
     pub(crate) fn is_last(self) -> bool {
         matches!(
             self,
-            Self::AfterEnd | Self::TooManyRules | Self::TooManyLinks
+            Self::AfterEnd | Self::TooManyRules | Self::TooManyLinks | Self::PolicyTooLarge
+        )
+    }
+
+    /// Whether a policy with it is taken all the same.
+    pub fn is_warning(self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::ConstantOfOther { .. } | Self::EqualToBits
         )
     }
 }
@@ -336,6 +442,16 @@ pub enum Expected {
     Operator,
     /// A number.
     Value,
+    /// `(`
+    OpenParenthesis,
+    /// `and` or `)`
+    AndOrParenthesis,
+    /// `)`
+    CloseParenthesis,
+    /// The index of an element.
+    Index,
+    /// `]`
+    CloseBracket,
     /// `{`
     OpenBrace,
     /// `,` or `}`

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The verdict about one call. This runs inside a probe: no loop here is longer than the policy
-//! made it, and nothing is written.
+//! and the argument made it, and nothing is written.
 //!
 //! `None` means that the table does not hang together. No text compiles to such a table; a caller
 //! that sees it denies.
 
+use crate::fetch::{number, selects, size, tail_bytes, Bytes};
 use crate::table::bucket;
-use crate::{Action, Condition, Head, Policy, Storage, Subject, Surface, Test};
+use crate::{
+    Action, Check, Condition, Elements, FieldAt, Head, Policy, Quantifier, Space, Span, Storage,
+    Surface, Term, Test, Tests, Within,
+};
 
 /// One intercepted call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +47,31 @@ pub struct Decision {
     pub verdict: Verdict,
 }
 
+/// What conditions look at: a slice for each [`Space`], in their order. Behind the bytes of each
+/// stand [`PADDING`](crate::PADDING) more, so that every number can be read as 64 bits.
+type Spaces<'a> = [&'a [u8]; 4];
+
+/// The bytes of [`Space::Call`].
+fn call(request: &Request) -> [u8; 16] {
+    let arg = u128::from(request.arg);
+    (arg | (u128::from(request.compat) << 64)).to_le_bytes()
+}
+
 impl<S: Storage> Policy<S> {
     /// The link that allows a command without looking at the call; first on the path of every call.
     /// Without one, [`Policy::head`] and [`Policy::decide`] are next.
     #[inline]
     pub fn plain_allow(&self, surface: Surface, command: u32) -> Option<u32> {
-        let shortcut = self.shortcuts.get(bucket(surface, command))?;
-        (shortcut.command == command).then_some(shortcut.link)
+        self.plain_allow_in_register(surface, command.into())
+    }
+
+    /// The same for the register that a command comes in. None is allowed that has something in its
+    /// upper half.
+    #[inline]
+    pub fn plain_allow_in_register(&self, surface: Surface, register: u64) -> Option<u32> {
+        // CAST: the low half is looked up, the whole compared.
+        let shortcut = self.shortcuts.get(bucket(surface, register as u32))?;
+        (u64::from(shortcut.command) == register).then_some(shortcut.link)
     }
 
     /// The rules for a command.
@@ -57,70 +79,248 @@ impl<S: Storage> Policy<S> {
         let bucket = self.dispatch.get(bucket(surface, command))?;
         let rest = self.entries.get(usize::from(bucket.first)..)?;
         let (own, rest) = rest.split_at_checked(usize::from(bucket.len))?;
+        // Most buckets have one.
+        if let Some(entry) = own.first().filter(|entry| entry.command == command) {
+            return Some(entry.head);
+        }
         let found = own.binary_search_by_key(&command, |entry| entry.command);
         let entry = found.ok().and_then(|index| own.get(index));
         Some(entry.or(rest.first())?.head)
     }
 
-    /// The verdict of the rules behind a head. `audit` is told the links of the `audit` rules that
-    /// match on the way.
+    /// The verdict of the rules behind a head. `bytes` is what [`Policy::reads`] says of the
+    /// argument, padded. `audit` is told the links of the `audit` rules that match on the way.
+    #[inline]
     pub fn decide(
         &self,
         head: Head,
         request: &Request,
+        bytes: Bytes<'_>,
         mut audit: impl FnMut(u32),
     ) -> Option<Decision> {
-        let chain = self.links.get(usize::try_from(head.0).ok()?..)?;
-        for (link, index) in chain.iter().zip(head.0..) {
-            let rule = self.rules.get(usize::from(link.rule))?;
-            if !self.all_hold(rule.conditions.of(&self.conditions)?, request)? {
-                continue;
-            }
+        let mut from = head.link;
+        loop {
+            let link = self.first_match(from, request, bytes)?;
+            let rule = self.rule(link)?;
             let verdict = match rule.action {
                 Action::Allow => Verdict::Allow,
                 Action::Deny { errno } => Verdict::Deny { errno },
                 Action::Audit => {
-                    audit(index);
+                    audit(link);
+                    from = link.checked_add(1)?;
                     continue;
                 }
             };
-            return Some(Decision {
-                link: index,
-                verdict,
-            });
+            return Some(Decision { link, verdict });
+        }
+    }
+
+    /// The first link from `from` on whose conditions hold.
+    fn first_match(&self, from: u32, request: &Request, bytes: Bytes<'_>) -> Option<u32> {
+        let call = call(request);
+        let spaces = [&call[..], bytes.argument, bytes.followed, &[]];
+        let mut link = from;
+        for candidate in self.links.get(size(from)..)? {
+            let Tests { checks, others } = candidate.conditions.of(request.compat);
+            if all_pass(checks.of(&self.checks)?, &spaces)?
+                && (others.is_empty() || self.all_hold(others, &spaces, bytes.tail)?)
+            {
+                return Some(link);
+            }
+            link = link.wrapping_add(1);
         }
         None
     }
 
-    fn all_hold(&self, conditions: &[Condition], request: &Request) -> Option<bool> {
-        for condition in conditions {
-            if !self.holds(condition, request)? {
+    #[inline(never)]
+    fn all_hold(&self, others: Span, spaces: &Spaces<'_>, tail: &[u8]) -> Option<bool> {
+        let mut rest = others.of(&self.conditions)?.iter();
+        while let Some(condition) = rest.next() {
+            let holds = match condition {
+                Condition::Each {
+                    quantifier,
+                    array,
+                    inner,
+                } => {
+                    let (inner, behind) = rest.as_slice().split_at_checked(usize::from(*inner))?;
+                    rest = behind.iter();
+                    self.each(*quantifier, array, inner, spaces, tail)?
+                }
+                other => self.holds(other, spaces, 0)?,
+            };
+            if !holds {
                 return Some(false);
             }
         }
         Some(true)
     }
 
-    fn holds(&self, condition: &Condition, request: &Request) -> Option<bool> {
-        let value = match condition.subject {
-            Subject::Arg => request.arg,
-            Subject::Compat => u64::from(request.compat),
+    /// A condition that is about no array, or about one element of it.
+    #[inline(never)]
+    fn holds(&self, condition: &Condition, spaces: &Spaces<'_>, base: usize) -> Option<bool> {
+        match condition {
+            Condition::Among { at, ranges } => self.is_in(load_in(*at, spaces, base)?, *ranges),
+            Condition::Sum { terms, test } => self.sum_is(*terms, test, spaces, base),
+            Condition::When { selector, .. } => {
+                Some(selects(selector, spaces.get(Space::Argument as usize)?))
+            }
+            Condition::Check(check) => passes(check, spaces.get(check.space as usize)?, base),
+            // It has a way of its own, and does not nest.
+            Condition::Each { .. } => None,
+        }
+    }
+
+    #[inline(never)]
+    fn each(
+        &self,
+        quantifier: Quantifier,
+        array: &Elements,
+        inner: &[Condition],
+        spaces: &Spaces<'_>,
+        tail: &[u8],
+    ) -> Option<bool> {
+        let stride = size(array.stride);
+        let (elements, first, count) = match array.within {
+            // What was read may be a longer array at the same place.
+            Within::AtEnd(array) => {
+                let bytes = tail_bytes(&array, spaces.get(Space::Argument as usize)?).ok()?;
+                (tail, 0, size(bytes).checked_div(stride)?)
+            }
+            Within::Inside {
+                space,
+                offset,
+                count,
+            } => (*spaces.get(space as usize)?, size(offset), size(count)),
         };
-        Some(match condition.test {
-            Test::Equal(other) => value == other,
-            Test::NotEqual(other) => value != other,
-            Test::Below(other) => value < other,
-            Test::AtMost(other) => value <= other,
-            Test::Above(other) => value > other,
-            Test::AtLeast(other) => value >= other,
-            Test::In(set) => set
-                .of(&self.ranges)?
-                .iter()
-                .any(|range| range.first <= value && value <= range.last),
-            Test::Has(mask) => value & mask == mask,
-            Test::AnyOf(mask) => value & mask != 0,
-            Test::Subset(mask) => value & !mask == 0,
-            Test::Aligned(unit) => value & unit.wrapping_sub(1) == 0,
+        let [call, argument, followed, _] = *spaces;
+        let spaces = [call, argument, followed, elements];
+        // Whoever finds such an element is done.
+        let (wanted, found) = match quantifier {
+            Quantifier::Any => (true, true),
+            Quantifier::All => (false, false),
+            Quantifier::No => (true, false),
+        };
+        let mut base = first;
+        // An element that is looked for is mostly not there: then its first condition fails.
+        if let (true, Some((&Condition::Check(check), rest))) = (wanted, inner.split_first()) {
+            for _ in 0..count {
+                if passes(&check, elements, base)? && self.element(rest, &spaces, base)? {
+                    return Some(found);
+                }
+                base = base.checked_add(stride)?;
+            }
+            return Some(!found);
+        }
+        for _ in 0..count {
+            if self.element(inner, &spaces, base)? == wanted {
+                return Some(found);
+            }
+            base = base.checked_add(stride)?;
+        }
+        Some(!found)
+    }
+
+    /// Whether the element at `base` fulfils all conditions.
+    #[inline(always)]
+    fn element(&self, inner: &[Condition], spaces: &Spaces<'_>, base: usize) -> Option<bool> {
+        let [.., elements] = spaces;
+        for condition in inner {
+            let holds = match condition {
+                Condition::Check(check) => passes(check, elements, base)?,
+                other => self.holds(other, spaces, base)?,
+            };
+            if !holds {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
+    fn is_in(&self, value: u64, set: Span) -> Option<bool> {
+        let mut ranges = set.of(&self.ranges)?.iter();
+        Some(ranges.any(|range| range.first <= value && value <= range.last))
+    }
+
+    /// A sum never wraps: one that has no room in 64 bits is greater than every value.
+    fn sum_is(&self, terms: Span, test: &Test, spaces: &Spaces<'_>, base: usize) -> Option<bool> {
+        let mut sum = 0_u64;
+        let mut beyond = false;
+        for term in terms.of(&self.terms)? {
+            let value = match term {
+                Term::Number(number) => *number,
+                Term::Field(at) => load_in(*at, spaces, base)?,
+                Term::Remaining {
+                    size: place,
+                    from,
+                    stride,
+                } => {
+                    let whole = number(spaces.get(Space::Argument as usize)?, *place)?;
+                    let bytes = whole.saturating_sub(u64::from(*from));
+                    bytes.checked_div(u64::from(*stride))?
+                }
+            };
+            let (more, carried) = sum.overflowing_add(value);
+            sum = more;
+            beyond |= carried;
+        }
+        Some(match *test {
+            Test::NotEqual(_) | Test::Above(_) | Test::AtLeast(_) if beyond => true,
+            // 2^64 is a multiple of every unit, so what is left of the sum tells.
+            Test::Aligned(unit) => sum & unit.wrapping_sub(1) == 0,
+            _ if beyond => false,
+            Test::Equal(other) => sum == other,
+            Test::NotEqual(other) => sum != other,
+            Test::Below(other) => sum < other,
+            Test::AtMost(other) => sum <= other,
+            Test::Above(other) => sum > other,
+            Test::AtLeast(other) => sum >= other,
+            Test::In(ranges) => self.is_in(sum, ranges)?,
+            // The parser refuses tests of a sum's bits.
+            Test::Has(_) | Test::AnyOf(_) | Test::Subset(_) => return None,
         })
     }
+}
+
+/// The loop that most calls with conditions are judged by.
+#[inline(always)]
+fn all_pass(checks: &[Check], spaces: &Spaces<'_>) -> Option<bool> {
+    for check in checks {
+        if !passes(check, spaces.get(check.space as usize)?, 0)? {
+            return Some(false);
+        }
+    }
+    Some(true)
+}
+
+// Once in the loop over conditions and once in that over elements: a call of its own would cost more
+// than what it does. What is rare and long is kept out of both.
+#[inline(always)]
+fn passes(check: &Check, bytes: &[u8], base: usize) -> Option<bool> {
+    let number = (load(bytes, base.wrapping_add(size(check.offset)))? ^ check.flip) & check.mask;
+    Some((number.wrapping_sub(check.low) <= check.span) != check.is_inverted)
+}
+
+/// The 64 bits at an offset.
+#[inline(always)]
+fn load(bytes: &[u8], offset: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
+/// A number, with 2^63 added if it may be negative. Elements begin at `base`.
+fn load_in(at: FieldAt, spaces: &Spaces<'_>, base: usize) -> Option<u64> {
+    let base = if at.space == Space::Element { base } else { 0 };
+    let bytes = spaces.get(at.space as usize)?;
+    let all = load(bytes, base.wrapping_add(size(at.offset)))?;
+    let used = all.wrapping_shl(at.unused_bits.into());
+    Some(match at.signed {
+        true => biased(used.wrapping_shr(at.unused_bits.into()), at.width()),
+        false => used.wrapping_shr(at.unused_bits.into()),
+    })
+}
+
+/// A negative number of some width in the order of unsigned ones.
+pub(crate) fn biased(value: u64, width: u8) -> u64 {
+    let unused = 64_u32.saturating_sub(u32::from(width) * 8);
+    // CAST: to and from the same width; the shift to the right repeats the sign.
+    (value.wrapping_shl(unused) as i64).wrapping_shr(unused) as u64 ^ (1 << 63)
 }

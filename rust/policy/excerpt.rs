@@ -54,9 +54,14 @@ impl<S: Storage> Diagnoses<S> {
 impl Display for Report<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for diagnosis in self.list {
+            let warning = if diagnosis.kind.is_warning() {
+                "warning: "
+            } else {
+                ""
+            };
             writeln!(
                 f,
-                "{}:{}: {}",
+                "{}:{}: {warning}{}",
                 diagnosis.line,
                 diagnosis.column,
                 diagnosis.message(self.text)

@@ -35,7 +35,10 @@ pub(crate) enum Sign {
     Plus,
     OpenBrace,
     CloseBrace,
-    Parenthesis,
+    OpenParenthesis,
+    CloseParenthesis,
+    OpenBracket,
+    CloseBracket,
     DotDot,
     Assign,
     Equal,
@@ -47,7 +50,7 @@ pub(crate) enum Sign {
 }
 
 /// Two characters before one: the first that fits is taken.
-const SIGNS: [(&str, Sign); 16] = [
+const SIGNS: [(&str, Sign); 18] = [
     ("==", Sign::Equal),
     ("!=", Sign::NotEqual),
     ("<=", Sign::AtMost),
@@ -59,8 +62,10 @@ const SIGNS: [(&str, Sign); 16] = [
     ("+", Sign::Plus),
     ("{", Sign::OpenBrace),
     ("}", Sign::CloseBrace),
-    ("(", Sign::Parenthesis),
-    (")", Sign::Parenthesis),
+    ("(", Sign::OpenParenthesis),
+    (")", Sign::CloseParenthesis),
+    ("[", Sign::OpenBracket),
+    ("]", Sign::CloseBracket),
     ("=", Sign::Assign),
     ("<", Sign::Below),
     (">", Sign::Above),

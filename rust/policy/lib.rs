@@ -5,8 +5,9 @@
 //! A text walks through this crate from left to right:
 //!
 //! ```text
-//! text.rs -> lexer.rs -> parser.rs, rule.rs, condition.rs -> compile.rs -> table.rs -> evaluate.rs
+//! text.rs -> lexer.rs -> parser.rs, rule.rs -> condition.rs, operand.rs, value.rs -> compile.rs, need.rs -> table.rs
 //!               mistakes -> diagnosis.rs -> message.rs, excerpt.rs
+//! a call -> fetch.rs (what must be read of its argument) -> evaluate.rs (the verdict)
 //! ```
 //!
 //! One source serves the kernel module (Kbuild) and host programs (Cargo). There is no allocator
@@ -35,12 +36,15 @@ mod condition;
 mod diagnosis;
 mod evaluate;
 mod excerpt;
+mod fetch;
 #[cfg(any(test, feature = "std"))]
 mod heap;
 mod lexer;
 pub mod limits;
 mod message;
+mod need;
 mod number;
+mod operand;
 mod parser;
 mod rule;
 pub mod schema;
@@ -52,18 +56,23 @@ mod storage;
 mod suggest;
 mod table;
 mod text;
+mod value;
+mod wording;
 
 pub use diagnosis::{Diagnoses, Diagnosis, Expected, Kind, Rejection};
 pub use evaluate::{Decision, Request, Verdict};
 pub use excerpt::{Excerpt, Report};
+pub use fetch::{Bytes, Fetched, Memory, Piece, Unread, PADDING};
 #[cfg(any(test, feature = "std"))]
 pub use heap::Heap;
 pub use message::Message;
-pub use parser::parse;
+pub use parser::{check, parse, Checked};
 pub use schema::Surface;
 pub use span::Span;
 pub use storage::{Grow, OutOfMemory, Static, Storage};
+pub use suggest::nearest;
 pub use table::{
-    Action, Bucket, Condition, Entry, Head, Link, Policy, Range, Rule, Shortcut, Subject, Target,
-    Test,
+    Action, Behind, Bucket, Check, Condition, Conditions, Elements, Entry, FieldAt, Follow, Head,
+    Link, Need, Policy, Quantifier, Range, Reads, Rule, Shortcut, Space, Tail, Target, Term, Test,
+    Tests, Within,
 };

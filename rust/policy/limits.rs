@@ -6,10 +6,17 @@
 pub const TEXT_BYTES: usize = 1 << 20;
 /// Rules of a policy.
 pub const RULES: usize = 4096;
-/// Conditions of a rule.
+/// Comparisons of a rule, those in parentheses included.
 pub const CONDITIONS: usize = 16;
+/// Terms of a sum.
+pub const TERMS: usize = 4;
 /// Values and ranges of a set.
 pub const SET_VALUES: usize = 64;
+/// Conditions of a compiled policy: a rule for several commands has its own for each layout that
+/// their arguments have.
+pub const POLICY_CONDITIONS: usize = 65536;
+/// Values and ranges of all sets of a compiled policy.
+pub const POLICY_SET_VALUES: usize = 65536;
 /// Pairs of a rule and a command that it speaks about; the links of a compiled policy.
 pub const LINKS: usize = 32768;
 /// Bytes of a policy's name.
@@ -21,7 +28,8 @@ pub const REASON_BYTES: usize = 200;
 /// Diagnoses that are kept; further ones are counted.
 pub const DIAGNOSES: usize = 20;
 
-// The table numbers rules and entries in 16 bits. Each target has a link; each of the 256 buckets of a surface may add one more entry.
+// The table numbers rules and entries in 16 bits. Each target has a link; each of the 256 buckets
+// of a surface may add one more entry.
 const _: () = {
     assert!(RULES < u16::MAX as usize);
     assert!(LINKS + 256 * crate::Surface::ALL.len() < u16::MAX as usize);

@@ -2,14 +2,12 @@
 
 //! What is wrong, in words: what was found, what was expected, what was probably meant.
 
-use core::fmt::{self, Display, Formatter, Write};
+use core::fmt::{self, Display, Formatter};
 
-use crate::schema::{self, Command};
+use crate::schema::{self, Argument, Command, Field, Variant};
 use crate::suggest::nearest;
-use crate::{limits, text, Diagnosis, Expected, Kind, Surface};
-
-/// Characters of a token that are quoted.
-const QUOTED: usize = 40;
+use crate::wording::{expected_text, expected_words, list, Choice, Code, Names, Quoted, Surfaces};
+use crate::{limits, Diagnosis, Expected, Kind, Surface};
 
 const STATEMENTS: [&str; 7] = [
     "policy", "profile", "default", "allow", "deny", "audit", "end",
@@ -189,10 +187,19 @@ impl Display for Message<'_> {
                 })
             }
             Kind::NotOnSurface { surface } => {
-                let surfaces = schema::command(word).map_or(&[][..], |command| command.surfaces);
-                let (here, there) = (surface.name(), Surfaces(surfaces, " and "));
-                let have = if surfaces.len() == 1 { "has" } else { "have" };
-                write!(f, "{found} is no command of `{here}`; {there} {have} it")
+                let handled = schema::command(word).map_or(&[][..], |command| command.handled);
+                let here = surface.name();
+                write!(f, "{found} is no command of `{here}`; ")?;
+                list(
+                    f,
+                    handled.iter().map(|handled| handled.surface.name()),
+                    " and ",
+                )?;
+                f.write_str(if handled.len() == 1 {
+                    " has it"
+                } else {
+                    " have it"
+                })
             }
             Kind::OtherArchitecture => write!(
                 f,
@@ -252,23 +259,155 @@ impl Display for Message<'_> {
                 limits::REASON_BYTES
             ),
 
-            Kind::FieldLater => {
-                write!(f, "unknown field {found}")?;
-                suggest_or(f, nearest(word, ["arg", "compat"]), |f| {
-                    f.write_str(
-                        "; this version has `arg` and `compat`, fields of the argument come with \
-                         a later one",
-                    )
+            Kind::UnknownField { command } => {
+                write!(f, "{} has no field {found}", command.name)?;
+                let near = nearest(word, paths(command));
+                let near = near.or_else(|| nearest(word, ["arg", "compat"]));
+                suggest_or(f, near, |f| {
+                    write!(f, "; it has {}", Names(paths(command)))?;
+                    f.write_str(", and for each call there are `arg` and `compat`")
                 })
             }
-            Kind::ConstantLater => write!(
-                f,
-                "expected a number, found {found}; constants by name come with a later version"
-            ),
-            Kind::ParenthesisLater => {
-                write!(f, "{found}: parentheses come with a later version")
+            Kind::UnknownElementField { fields } => {
+                write!(f, "an element has no field {found}")?;
+                let names = || fields.iter().map(|field| field.name);
+                suggest_or(f, nearest(word, names()), |f| {
+                    write!(f, "; it has {}", Names(names()))
+                })
             }
-            Kind::SumLater => f.write_str("`+`: sums come with a later version"),
+            Kind::NoFields { command } => {
+                let what = match command.argument {
+                    Argument::Scalar { .. } => "its argument is a plain number, `arg`",
+                    _ => "it has no argument",
+                };
+                write!(f, "{} has no field {found}: {what}", command.name)?;
+                suggest(f, nearest(word, ["arg", "compat"]))
+            }
+            Kind::FieldWithoutCommand => {
+                write!(
+                    f,
+                    "{found} is a field of some commands; this rule is for every command, or \
+                     for one without a name, and can look at `arg` and `compat`"
+                )?;
+                suggest(f, nearest(word, ["arg", "compat"]))
+            }
+            Kind::WrittenOnly => write!(
+                f,
+                "the kernel writes {found} and does not read it: before the call there is nothing \
+                 to look at"
+            ),
+            Kind::ArrayAlone { has_index } => {
+                write!(
+                    f,
+                    "{found} is an array: write `any {word} (...)`, `all {word} (...)` or \
+                     `no {word} (...)`, or "
+                )?;
+                match has_index {
+                    true => write!(f, "`{word}[0]` for one of its elements"),
+                    false => write!(f, "`count({word})` for their number"),
+                }
+            }
+            Kind::ArrayInElement => {
+                write!(f, "{found} is an array itself; its elements cannot be named here")
+            }
+            Kind::NotAnArray => write!(f, "{found} is a single number, not an array"),
+            Kind::CountIsFixed { count } => {
+                write!(
+                    f,
+                    "{found} always has {count} elements; leave the condition out"
+                )
+            }
+            Kind::IndexOfFlexible => write!(
+                f,
+                "{found} has as many elements as the caller says; write `any {word} (...)` or \
+                 `all {word} (...)` in the place of an index"
+            ),
+            Kind::IndexTooLarge { count } => write!(
+                f,
+                "there is no element {found}: the array has {count}, counted from 0"
+            ),
+            Kind::QuantifierInside => write!(
+                f,
+                "{found} inside of parentheses: conditions on elements do not nest"
+            ),
+            Kind::UnknownConstant { constants } => {
+                write!(f, "unknown constant {found}")?;
+                let near = nearest(word, named(constants));
+                let all = || schema::constants().iter().map(|constant| constant.name);
+                suggest_or(f, near.or_else(|| nearest(word, all())), |f| {
+                    if constants.is_empty() {
+                        return f.write_str(
+                            "; expected a number or a constant of the kernel's headers",
+                        );
+                    }
+                    write!(f, "; this field has {}", Names(named(constants)))
+                })
+            }
+            Kind::ValueTooWide { width, signed } => {
+                let bits = u32::from(width) * 8;
+                let kind = if signed { "signed" } else { "unsigned" };
+                write!(
+                    f,
+                    "{found} does not fit: the field is an {kind} number of {bits} bits"
+                )?;
+                if word.starts_with('-') {
+                    return f.write_str(", which is never negative");
+                }
+                Ok(())
+            }
+            Kind::BitsOfSigned => write!(
+                f,
+                "operator {found} looks at bits, and this field is a signed number; compare it \
+                 with `==`, `<`, `in {{...}}`"
+            ),
+            Kind::BitsOfCount => write!(
+                f,
+                "operator {found} looks at bits, and a count has none; compare it with `==`, `<`, \
+                 `in {{...}}`"
+            ),
+            Kind::BitsOfSum => write!(
+                f,
+                "operator {found} looks at bits, and a sum has none; compare it with `==`, `<`, \
+                 `in {{...}}` or `aligned`"
+            ),
+            Kind::SumOfSigned => write!(
+                f,
+                "{found} cannot be a part of a sum: the terms of a sum are unsigned numbers"
+            ),
+            Kind::TooManyTerms => {
+                write!(f, "too many terms; a sum has at most {}", limits::TERMS)
+            }
+            Kind::SumOnTheRight => f.write_str(
+                "a sum stands on the left of the operator: `guest_phys_addr + memory_size <= 64G`",
+            ),
+            Kind::NumberAlone => write!(
+                f,
+                "expected a field, found {found}; the number stands on the right of the operator"
+            ),
+            Kind::ParenthesisAlone => write!(
+                f,
+                "{found} does not belong here: parentheses follow `any`, `all`, `no` and `count`"
+            ),
+            Kind::PolicyTooLarge => write!(
+                f,
+                "the rules up to this one have too many conditions, counted for each layout of an \
+                 argument: a policy has at most {} conditions and {} values in sets",
+                limits::POLICY_CONDITIONS,
+                limits::POLICY_SET_VALUES
+            ),
+            Kind::Unreachable { line } => write!(
+                f,
+                "no call reaches this rule: the one on line {line} decides about all of them"
+            ),
+            Kind::ConstantOfOther { constants } => {
+                write!(f, "{found} belongs to other fields; this one has ")?;
+                Names(named(constants)).fmt(f)
+            }
+            Kind::EqualToBits => write!(
+                f,
+                "`==` holds only where all bits of {found} are set and no other; where some of them \
+                 may be missing, write `subset`"
+            ),
             Kind::Or => f.write_str("there is no `or`: write another rule for the other case"),
             Kind::UnknownOperator => {
                 write!(f, "unknown operator {found}")?;
@@ -297,7 +436,7 @@ impl Display for Message<'_> {
             ),
             Kind::Negative => write!(
                 f,
-                "{found} is negative; values are unsigned, such as 0xffffffffffffffff for -1"
+                "{found} is negative, and what it is compared with is an unsigned number"
             ),
             Kind::NumberTooLarge => write!(f, "{found} is too large: values have 64 bits"),
             Kind::RangeOutsideSet => {
@@ -338,43 +477,21 @@ impl Display for Message<'_> {
     }
 }
 
-fn expected_text(expected: Expected) -> &'static str {
-    match expected {
-        Expected::Name => "the name of the policy",
-        Expected::VersionWord => "`version`",
-        Expected::Version => "a version such as 1.0.0",
-        Expected::ProfileName => "`other`, the name of the profile",
-        Expected::DefaultAction => "`allow` or `deny`",
-        Expected::LineEnd => "the end of the line",
-        Expected::DefaultPart => "`errno` or the end of the line",
-        Expected::Target => "a surface or a command",
-        Expected::Command => "a command: a name, a number or `*`",
-        Expected::AfterCommand => "`,`, `if`, `errno`, `reason` or the end of the line",
-        Expected::AfterCondition => "`and`, `errno`, `reason` or the end of the line",
-        Expected::AfterErrno => "`reason` or the end of the line",
-        Expected::Field => "`arg` or `compat`",
-        Expected::Operator => {
-            "`==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `has`, `any-of`, `subset` or `aligned`"
-        }
-        Expected::Value => "a number such as 4096, 0x1000 or 4K",
-        Expected::OpenBrace => "a set in braces such as `{1, 4..8}`",
-        Expected::CommaOrBrace => "`,` or `}`",
-        Expected::Errno => "the name of an error, such as `EPERM`",
-        Expected::Quoted => "text in double quotes",
-    }
+/// The paths of the fields of a command's argument; of variants, what their paths begin with.
+fn paths(command: &'static Command) -> impl Iterator<Item = &'static str> + Clone {
+    let (fields, variants) = match command.argument {
+        Argument::Struct(found) => (found.fields, found.variants),
+        _ => (&[][..], &[][..]),
+    };
+    let fields = fields.iter().map(|field: &Field| field.name);
+    fields.chain(variants.iter().map(|variant: &Variant| variant.name))
 }
 
-/// The words that could stand there.
-fn expected_words(expected: Expected) -> &'static [&'static str] {
-    match expected {
-        Expected::VersionWord => &["version"],
-        Expected::DefaultAction => &["allow", "deny"],
-        Expected::DefaultPart => &["errno"],
-        Expected::AfterCommand => &["if", "errno", "reason"],
-        Expected::AfterCondition => &["and", "errno", "reason"],
-        Expected::AfterErrno => &["reason"],
-        _ => &[],
-    }
+/// The names of some constants.
+fn named(places: &'static [u16]) -> impl Iterator<Item = &'static str> + Clone {
+    let constants = schema::constants();
+    let at = |place: &u16| constants.get(usize::from(*place));
+    places.iter().filter_map(at).map(|constant| constant.name)
 }
 
 fn suggest(f: &mut Formatter<'_>, name: Option<&str>) -> fmt::Result {
@@ -395,78 +512,11 @@ fn suggest_or(
 /// The names of the commands that some surface, or this one, handles.
 fn handled(surface: Option<Surface>) -> impl Iterator<Item = &'static str> {
     let here = move |command: &&Command| match surface {
-        Some(surface) => command.surfaces.contains(&surface),
-        None => !command.surfaces.is_empty(),
+        Some(surface) => command.is_on(surface),
+        None => !command.handled.is_empty(),
     };
     schema::commands()
         .iter()
         .filter(here)
         .map(|command| command.name)
-}
-
-/// A token, cut to a size and with nothing in it that could pass for something else.
-struct Quoted<'a>(&'a str);
-
-impl Display for Quoted<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_char('`')?;
-        for (count, character) in self.0.chars().enumerate() {
-            if count == QUOTED {
-                f.write_str("...")?;
-                break;
-            }
-            match character {
-                '\t' => f.write_char(' ')?,
-                _ if character.is_control() || text::is_invisible(character) => {
-                    Code(character).fmt(f)?
-                }
-                _ => f.write_char(character)?,
-            }
-        }
-        f.write_char('`')
-    }
-}
-
-/// A character by its number.
-struct Code(char);
-
-impl Display for Code {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "U+{:04X}", u32::from(self.0))
-    }
-}
-
-/// Words to choose from: "`a`, `b` or `c`".
-struct Choice<'a>(&'a [&'a str]);
-
-impl Display for Choice<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        list(f, self.0.iter().copied(), " or ")
-    }
-}
-
-/// Surfaces by name, with what stands before the last.
-struct Surfaces<'a>(&'a [Surface], &'a str);
-
-impl Display for Surfaces<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        list(f, self.0.iter().map(|surface| surface.name()), self.1)
-    }
-}
-
-fn list<'n>(
-    f: &mut Formatter<'_>,
-    names: impl ExactSizeIterator<Item = &'n str>,
-    last: &str,
-) -> fmt::Result {
-    let len = names.len();
-    for (index, name) in names.enumerate() {
-        f.write_str(match index {
-            0 => "",
-            _ if index + 1 == len => last,
-            _ => ", ",
-        })?;
-        write!(f, "`{name}`")?;
-    }
-    Ok(())
 }

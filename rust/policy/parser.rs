@@ -5,22 +5,35 @@
 //! A line with a mistake is noted and left; the next line is read as if nothing had happened, so
 //! that one run tells all mistakes. Nothing is compiled when there is one.
 
-use crate::compile::{compile, Draft, Unfit};
+use crate::compile::{compile, Draft, Shadowed, Unfit};
 use crate::diagnosis::{Fault, Mistake};
 use crate::lexer::{Lexer, Token, TokenKind};
 use crate::{
     limits, text, Action, Diagnoses, Expected, Grow, Kind, OutOfMemory, Policy, Rejection, Rule,
-    Span,
+    Span, Storage,
 };
 
 /// The error number of a `deny` that names none: `EPERM`.
 pub(crate) const DEFAULT_ERRNO: u16 = 1;
 
 /// Words that only a later version understands, at the beginning of a line or further on.
-const RESERVED: [&str; 8] = ["match", "while", "limit", "on", "any", "all", "no", "count"];
+const RESERVED: [&str; 4] = ["match", "while", "limit", "on"];
+
+/// A policy, and what is odd about its text.
+pub struct Checked<S: Storage> {
+    /// The compiled policy.
+    pub policy: Policy<S>,
+    /// What is allowed and probably not meant, in the order of lines.
+    pub warnings: Diagnoses<S>,
+}
 
 /// Compiles a text.
 pub fn parse<S: Grow>(text: &[u8]) -> Result<Policy<S>, Rejection<S>> {
+    check(text).map(|checked| checked.policy)
+}
+
+/// Compiles a text and keeps the warnings.
+pub fn check<S: Grow>(text: &[u8]) -> Result<Checked<S>, Rejection<S>> {
     let mut diagnoses = Diagnoses::none();
     let checked = match text::check(text) {
         Ok(checked) => checked,
@@ -37,11 +50,19 @@ pub fn parse<S: Grow>(text: &[u8]) -> Result<Policy<S>, Rejection<S>> {
     let Parser {
         draft,
         mut diagnoses,
+        mut warnings,
         ..
     } = parser;
     let last_rule = draft.rules.last().map_or(1, |rule| rule.line);
     match compile(draft) {
-        Ok(policy) => Ok(policy),
+        Ok((policy, shadowed)) => {
+            for &Shadowed { rule, by } in shadowed.iter() {
+                let kind = Kind::Unreachable { line: by };
+                warnings.note(text, Mistake::new(line_of(checked, rule), kind))?;
+            }
+            warnings.sort();
+            Ok(Checked { policy, warnings })
+        }
         Err(Unfit::OutOfMemory) => Err(Rejection::OutOfMemory),
         Err(Unfit::TooManyLinks) => {
             let mistake = Mistake::new(line_of(checked, last_rule), Kind::TooManyLinks);
@@ -64,7 +85,10 @@ enum Seen {
 pub(crate) struct Parser<'t, S: Grow> {
     text: &'t str,
     diagnoses: Diagnoses<S>,
+    warnings: Diagnoses<S>,
     line: u32,
+    /// The last line with a warning.
+    warned_line: u32,
     policy: Seen,
     profile: Seen,
     default_seen: Seen,
@@ -78,7 +102,9 @@ impl<'t, S: Grow> Parser<'t, S> {
         Self {
             text,
             diagnoses,
+            warnings: Diagnoses::none(),
             line: 0,
+            warned_line: 0,
             policy: Seen::No,
             profile: Seen::No,
             default_seen: Seen::No,
@@ -92,6 +118,16 @@ impl<'t, S: Grow> Parser<'t, S> {
             Fault::Mistake(mistake) => self.diagnoses.note(self.text.as_bytes(), mistake),
             Fault::OutOfMemory => Err(OutOfMemory),
         }
+    }
+
+    /// Notes what is allowed and probably not meant, once a line: a long line is read again for each
+    /// layout, and to find a place takes as long as the text before it.
+    pub(crate) fn warn(&mut self, mistake: Mistake) -> Result<(), OutOfMemory> {
+        if self.warned_line == self.line {
+            return Ok(());
+        }
+        self.warned_line = self.line;
+        self.warnings.note(self.text.as_bytes(), mistake)
     }
 
     fn statements(&mut self) -> Result<(), OutOfMemory> {
@@ -265,7 +301,7 @@ impl<'t, S: Grow> Parser<'t, S> {
         self.draft.default = Some(Rule {
             action,
             line: self.line,
-            conditions: Span::default(),
+            is_conditional: false,
             reason: Span::default(),
             is_default: true,
         });

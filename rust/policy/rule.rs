@@ -2,12 +2,13 @@
 
 //! Rules: `ACTION [SURFACE] COMMAND, ... [if ...] [errno NAME] [reason "TEXT"]`.
 
-use crate::compile::Pair;
+use crate::compile::{Pair, Read};
 use crate::diagnosis::{Fault, Mistake};
 use crate::lexer::{Lexer, Sign, Token, TokenKind};
+use crate::operand::Names;
 use crate::parser::{expected, is_reserved, Parser};
-use crate::schema::{self, Command};
-use crate::{limits, number, Action, Expected, Grow, Kind, Rule, Span, Surface};
+use crate::schema::{self, Argument, Command};
+use crate::{limits, number, Action, Conditions, Expected, Grow, Kind, Rule, Span, Surface};
 
 /// The parts behind the commands, in the order in which they stand.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,10 +33,11 @@ impl<'t, S: Grow> Parser<'t, S> {
         let mut rule = Rule {
             action,
             line: self.line(),
-            conditions: Span::default(),
+            is_conditional: false,
             reason: Span::default(),
             is_default: false,
         };
+        let pairs = self.draft.pairs.len();
         self.commands(lexer)?;
         let mut done = Part::Commands;
         loop {
@@ -61,7 +63,10 @@ impl<'t, S: Grow> Parser<'t, S> {
             done = part;
             match part {
                 Part::Commands => {}
-                Part::If => rule.conditions = self.conditions(lexer)?,
+                Part::If => {
+                    self.conditions_of_pairs(lexer, pairs)?;
+                    rule.is_conditional = true;
+                }
                 Part::Errno => match rule.action {
                     Action::Deny { .. } => {
                         rule.action = Action::Deny {
@@ -74,6 +79,55 @@ impl<'t, S: Grow> Parser<'t, S> {
             }
         }
         Ok(S::push(&mut self.draft.rules, rule)?)
+    }
+
+    /// Reads the conditions for the pairs of this rule, which begin at `first`: once for each layout
+    /// that the arguments of its commands have.
+    fn conditions_of_pairs(&mut self, lexer: &mut Lexer<'t>, first: usize) -> Result<(), Fault> {
+        let begin = *lexer;
+        let known = self.draft.tests.len();
+        for index in first..self.draft.pairs.len() {
+            let Some(pair) = self.draft.pairs.get(index).copied() else {
+                break;
+            };
+            let layout = Layout::of(&pair);
+            let same = |tests: &Read| tests.layout.is_same_as(layout);
+            let seen = self.draft.tests.iter().skip(known).position(same);
+            let tests = match seen {
+                Some(place) => known + place,
+                None => {
+                    *lexer = begin;
+                    let tests = self.conditions_of_layout(lexer, layout)?;
+                    S::push(&mut self.draft.tests, tests)?;
+                    self.draft.tests.len() - 1
+                }
+            };
+            if let Some(pair) = S::items(&mut self.draft.pairs).get_mut(index) {
+                pair.set_tests(tests);
+            }
+        }
+        Ok(())
+    }
+
+    fn conditions_of_layout(
+        &mut self,
+        lexer: &mut Lexer<'t>,
+        layout: Layout,
+    ) -> Result<Read, Fault> {
+        let begin = *lexer;
+        let mut read = |lexer: &mut Lexer<'t>, compat| {
+            *lexer = begin;
+            self.conditions(lexer, &Names::new(layout.command, compat))
+        };
+        let native = read(lexer, layout.callers == Callers::Compat)?;
+        let compat = match layout.callers {
+            Callers::Both => read(lexer, true)?,
+            Callers::Native | Callers::Compat => native,
+        };
+        Ok(Read {
+            layout,
+            conditions: Conditions { native, compat },
+        })
     }
 
     /// `[SURFACE] COMMAND, ...`, noted as pairs of the rule that is being read and a command.
@@ -119,7 +173,7 @@ impl<'t, S: Grow> Parser<'t, S> {
         let word = lexer.str(token);
         match token.kind {
             TokenKind::Sign(Sign::Star) => match surface {
-                Some(surface) => self.pair(token, surface, None)?,
+                Some(surface) => self.pair(token, surface, None, None)?,
                 None => return mistake(Kind::NeedsSurface),
             },
             TokenKind::Word if number::is_meant(word) => {
@@ -145,20 +199,20 @@ impl<'t, S: Grow> Parser<'t, S> {
             TokenKind::Word => {
                 let Some(command) = schema::command(word) else {
                     return mistake(match surface {
-                        None if first && !word.starts_with("KVM_") => Kind::UnknownTarget,
+                        None if first && !looks_like_command(word) => Kind::UnknownTarget,
                         _ => Kind::UnknownCommand { surface },
                     });
                 };
-                if command.surfaces.is_empty() {
+                if command.handled.is_empty() {
                     return mistake(Kind::OtherArchitecture);
                 }
                 match surface {
                     None => {
-                        for &surface in command.surfaces {
+                        for surface in command.surfaces() {
                             self.known(token, surface, command)?;
                         }
                     }
-                    Some(surface) if command.surfaces.contains(&surface) => {
+                    Some(surface) if command.is_on(surface) => {
                         self.known(token, surface, command)?;
                     }
                     Some(surface) => return mistake(Kind::NotOnSurface { surface }),
@@ -174,20 +228,31 @@ impl<'t, S: Grow> Parser<'t, S> {
     fn number(&mut self, token: Token, surface: Surface, number: u32) -> Result<(), Fault> {
         match schema::command_by_number(surface, number) {
             Some(command) => self.known(token, surface, command),
-            None => self.pair(token, surface, Some(number)),
+            None => self.pair(token, surface, Some(number), None),
         }
     }
 
     /// A command has two numbers where 32-bit callers pass another one.
-    fn known(&mut self, token: Token, surface: Surface, command: &Command) -> Result<(), Fault> {
-        self.pair(token, surface, Some(command.number))?;
+    fn known(
+        &mut self,
+        token: Token,
+        surface: Surface,
+        command: &'static Command,
+    ) -> Result<(), Fault> {
+        self.pair(token, surface, Some(command.number), Some(command))?;
         if command.compat_number != command.number {
-            self.pair(token, surface, Some(command.compat_number))?;
+            self.pair(token, surface, Some(command.compat_number), Some(command))?;
         }
         Ok(())
     }
 
-    fn pair(&mut self, token: Token, surface: Surface, command: Option<u32>) -> Result<(), Fault> {
+    fn pair(
+        &mut self,
+        token: Token,
+        surface: Surface,
+        number: Option<u32>,
+        command: Option<&'static Command>,
+    ) -> Result<(), Fault> {
         if self.draft.pairs.len() >= limits::LINKS {
             return Err(Mistake::new(token.span, Kind::TooManyLinks).into());
         }
@@ -195,9 +260,72 @@ impl<'t, S: Grow> Parser<'t, S> {
         let rule = u16::try_from(self.draft.rules.len()).unwrap_or(u16::MAX);
         Ok(S::push(
             &mut self.draft.pairs,
-            Pair::new(surface, command, rule),
+            Pair::new(surface, number, rule, command),
         )?)
     }
+}
+
+/// How the conditions of a rule are read for a command: commands with the same layout share them.
+#[derive(Clone, Copy)]
+pub(crate) struct Layout {
+    command: Option<&'static Command>,
+    callers: Callers,
+}
+
+/// Whose layouts the conditions are read for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Callers {
+    /// All callers pass the native one.
+    Native,
+    /// 32-bit callers alone use this number, and pass another one.
+    Compat,
+    /// 32-bit callers pass another one under the same number.
+    Both,
+}
+
+impl Layout {
+    fn of(pair: &Pair) -> Self {
+        let command = pair.command();
+        let another = matches!(
+            command.map(|command| &command.argument),
+            Some(Argument::Struct(found)) if found.compat.is_some()
+        );
+        let callers = match command {
+            Some(command) if another => {
+                if command.number == command.compat_number {
+                    Callers::Both
+                } else if pair.is(command.compat_number) {
+                    Callers::Compat
+                } else {
+                    Callers::Native
+                }
+            }
+            _ => Callers::Native,
+        };
+        Self { command, callers }
+    }
+
+    fn is_same_as(&self, other: Self) -> bool {
+        let same = match (self.argument(), other.argument()) {
+            (Some(Argument::Struct(one)), Some(Argument::Struct(two))) => core::ptr::eq(*one, *two),
+            (one, two) => one == two,
+        };
+        same && self.callers == other.callers
+    }
+
+    pub(crate) fn argument(&self) -> Option<&'static Argument> {
+        self.command.map(|command| &command.argument)
+    }
+}
+
+/// Whether a word is written as the names of commands are.
+fn looks_like_command(word: &str) -> bool {
+    word.split_once('_').is_some_and(|(family, _)| {
+        matches!(
+            family,
+            "KVM" | "VFIO" | "IOMMU" | "IOMMUFD" | "VHOST" | "SEV"
+        )
+    })
 }
 
 /// A word that opens no part: what was meant?

@@ -7,8 +7,8 @@
 use core::ops::ControlFlow;
 
 use crate::{
-    limits, parse, schema, Action, Expected, Grow, Kind, Policy, Rejection, Request, Span, Subject,
-    Surface, Verdict,
+    limits, parse, schema, Action, Bytes, Check, Expected, FieldAt, Grow, Kind, Policy, Rejection,
+    Request, Space, Span, Surface, Test, Verdict,
 };
 
 use Surface::{Kvm, KvmDevice, KvmVcpu, KvmVm};
@@ -68,6 +68,24 @@ macro_rules! for_each_engine_test {
             mistakes_beyond_the_limit_are_counted
             bytes_that_are_no_text
             a_copy_equals_the_original
+            fields_are_read_at_their_places
+            signed_fields_are_compared_as_such
+            sums_do_not_wrap
+            any_element
+            all_elements
+            no_element
+            elements_are_counted
+            more_elements_than_the_kernel_takes
+            elements_of_fixed_arrays
+            what_cannot_be_read
+            nothing_else_is_read
+            constants_have_their_values
+            layouts_of_several_commands
+            layouts_of_32_bit_callers
+            variants_behind_pointers
+            sizes_that_the_caller_tells
+            numbers_are_cut_as_the_handler_does
+            what_is_odd_is_told
         }
     };
 }
@@ -97,6 +115,10 @@ macro_rules! policy {
     };
 }
 
+// Behind the macros, which it uses.
+mod fields;
+pub use fields::*;
+
 const EPERM: Verdict = Verdict::Deny { errno: 1 };
 const EINVAL: Verdict = Verdict::Deny { errno: 22 };
 const EACCES: Verdict = Verdict::Deny { errno: 13 };
@@ -121,7 +143,7 @@ fn request(surface: Surface, command: u32, arg: u64) -> Request {
 
 fn judge<S: Grow>(policy: &Policy<S>, request: Request) -> Option<Verdict> {
     let head = policy.head(request.surface, request.command)?;
-    let decision = policy.decide(head, &request, |_| {})?;
+    let decision = policy.decide(head, &request, Bytes::default(), |_| {})?;
     // A shortcut, where there is one, leads where the long way does.
     let shortcut = policy.plain_allow(request.surface, request.command);
     if shortcut.is_some_and(|link| link != decision.link || decision.verdict != Verdict::Allow) {
@@ -280,8 +302,10 @@ pub fn compat_tells_callers_apart<S: Grow>() -> Outcome {
     let policy = policy!("default allow", "deny KVM_RUN if compat != 1");
     check!(judge(&policy, native) == Some(EPERM));
     check!(judge(&policy, compat) == Some(Allow));
-    let found = policy.conditions.first().map(|condition| condition.subject);
-    check!(found == Some(Subject::Compat));
+    let found = policy.checks.first().copied();
+    let compat = FieldAt::new(Space::Call, Space::COMPAT, 1, false);
+    let expected = Check::new(compat, Test::NotEqual(1));
+    check!(found == expected);
     Ok(())
 }
 
@@ -325,7 +349,7 @@ pub fn audit_notes_and_goes_on<S: Grow>() -> Outcome {
     check!(policy.plain_allow(KvmVcpu, RUN).is_none());
     let mut lines = [0, 0];
     let mut count = 0;
-    let decision = policy.decide(head, &request, |link| {
+    let decision = policy.decide(head, &request, Bytes::default(), |link| {
         if let (Some(slot), Some(rule)) = (lines.get_mut(count), policy.rule(link)) {
             *slot = rule.line;
         }
@@ -342,7 +366,9 @@ pub fn audit_with_a_condition<S: Grow>() -> Outcome {
     for (arg, expected) in [(0, 0), (1, 1)] {
         let head = policy.head(KvmVcpu, RUN).ok_or(line!())?;
         let mut count = 0;
-        let decision = policy.decide(head, &request(KvmVcpu, RUN, arg), |_| count += 1);
+        let decision = policy.decide(head, &request(KvmVcpu, RUN, arg), Bytes::default(), |_| {
+            count += 1
+        });
         check!(decision.map(|decision| decision.verdict) == Some(Allow));
         check!(count == expected);
     }
@@ -571,10 +597,10 @@ pub fn unknown_commands_fall_to_the_default<S: Grow>() -> Outcome {
 pub fn every_schema_command_has_a_target<S: Grow>() -> Outcome {
     let policy = policy!("default allow");
     for command in schema::commands() {
-        for &surface in command.surfaces {
+        for surface in command.surfaces() {
             for number in [command.number, command.compat_number] {
                 let head = policy.head(surface, number).ok_or(line!())?;
-                let target = policy.target(head.0).ok_or(line!())?;
+                let target = policy.target(head.link).ok_or(line!())?;
                 check!(target.surface == surface && target.command == Some(number));
                 check!(target.name() == Some(command.name));
             }
@@ -631,7 +657,7 @@ pub fn chains_end_at_the_first_final_rule<S: Grow>() -> Outcome {
         "deny kvm-vcpu *",
     );
     let head = policy.head(KvmVcpu, RUN).ok_or(line!())?;
-    let target = policy.target(head.0).ok_or(line!())?;
+    let target = policy.target(head.link).ok_or(line!())?;
     let links = policy.links.iter();
     let chain = links.filter(|link| policy.targets.get(usize::from(link.target)) == Some(target));
     check!(chain.map(|link| link.rule).eq([0, 1, 2]));
@@ -646,7 +672,7 @@ pub fn reports_find_rule_and_target<S: Grow>() -> Outcome {
     );
     let policy = parse::<S>(text).map_err(|_| line!())?;
     let head = policy.head(KvmVcpu, RUN).ok_or(line!())?;
-    let decision = policy.decide(head, &request(KvmVcpu, RUN, 0), |_| {});
+    let decision = policy.decide(head, &request(KvmVcpu, RUN, 0), Bytes::default(), |_| {});
     let link = decision.ok_or(line!())?.link;
     let rule = policy.rule(link).ok_or(line!())?;
     check!(rule.line == 4 && !rule.is_default && rule.action.name() == "deny");
@@ -815,7 +841,7 @@ mod tests {
                 #[test]
                 fn $name() {
                     if let Err(line) = super::$name::<Heap>() {
-                        panic!("a check failed: rust/policy/selftest.rs:{line}");
+                        panic!("a check failed on line {line} of the file that has this test");
                     }
                 }
             )*
@@ -823,7 +849,8 @@ mod tests {
             #[test]
             fn every_test_is_listed() {
                 let listed = [$(stringify!($name)),*];
-                let written = include_str!("selftest.rs").lines().filter_map(|line| {
+                let files = [include_str!("selftest.rs"), include_str!("selftest/fields.rs")];
+                let written = files.iter().flat_map(|file| file.lines()).filter_map(|line| {
                     line.strip_prefix("pub fn ")?.split('<').next()
                 });
                 assert!(written.eq(listed));

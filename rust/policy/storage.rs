@@ -25,6 +25,15 @@ pub trait Grow: Storage {
     /// Adds an item at the end.
     fn push<T: Copy + 'static>(list: &mut Self::List<T>, item: T) -> Result<(), OutOfMemory>;
 
+    /// A list of so many zeros.
+    fn zeroed(len: usize) -> Result<Self::List<u8>, OutOfMemory> {
+        let mut list = Self::empty();
+        for _ in 0..len {
+            Self::push(&mut list, 0)?;
+        }
+        Ok(list)
+    }
+
     /// The items, to be changed in place.
     fn items<T: Copy + 'static>(list: &mut Self::List<T>) -> &mut [T];
 

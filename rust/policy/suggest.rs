@@ -9,7 +9,7 @@ type Row = [u8; LONGEST + 1];
 
 /// The name nearest to a word, if it is near: about a third of the letters may differ, whatever
 /// their case. Of two that are equally near it is the first.
-pub(crate) fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     if word.is_empty() || word.len() > LONGEST {
         return None;
     }

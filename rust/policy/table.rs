@@ -7,12 +7,15 @@
 //!                                   |
 //!                                   head -> links: rule, rule, ... the last one is unconditional
 //! shortcuts[surface][low byte] -> the link that allows the bucket's first plainly allowed command
+//! links -> conditions: with the offsets of this very command's argument
+//! head -> needs: which bytes of the caller's memory the conditions of the chain look at
 //! ```
 //!
 //! A bucket holds the commands of one surface that share a low byte, in order, and behind them an
 //! entry for every other number. A chain holds, in the order of the text, the rules for one command; it
 //! is cut behind the first that decides without a condition, at last the default.
 
+use crate::schema::{Len, Place, Selector};
 use crate::{Grow, OutOfMemory, Span, Storage, Surface};
 
 /// A compiled policy. Its text stays with its owner: [`Span`]s of `name`, `version` and `reason`
@@ -34,10 +37,18 @@ pub struct Policy<S: Storage> {
     pub targets: S::List<Target>,
     /// The rules in the order of the text, the default behind them.
     pub rules: S::List<Rule>,
-    /// The conditions of all rules.
+    /// The plain conditions of all links.
+    pub checks: S::List<Check>,
+    /// The other conditions of all links.
     pub conditions: S::List<Condition>,
     /// The sets of all conditions.
     pub ranges: S::List<Range>,
+    /// The terms of all sums.
+    pub terms: S::List<Term>,
+    /// What the chains look at. The first is nothing.
+    pub needs: S::List<Need>,
+    /// What they look at behind pointers.
+    pub follows: S::List<Follow>,
 }
 
 impl<S: Storage> Policy<S> {
@@ -64,8 +75,12 @@ impl<S: Storage> Policy<S> {
             links: T::copy(&self.links)?,
             targets: T::copy(&self.targets)?,
             rules: T::copy(&self.rules)?,
+            checks: T::copy(&self.checks)?,
             conditions: T::copy(&self.conditions)?,
             ranges: T::copy(&self.ranges)?,
+            terms: T::copy(&self.terms)?,
+            needs: T::copy(&self.needs)?,
+            follows: T::copy(&self.follows)?,
         })
     }
 
@@ -79,8 +94,12 @@ impl<S: Storage> Policy<S> {
             && *self.links == *other.links
             && *self.targets == *other.targets
             && *self.rules == *other.rules
+            && *self.checks == *other.checks
             && *self.conditions == *other.conditions
             && *self.ranges == *other.ranges
+            && *self.terms == *other.terms
+            && *self.needs == *other.needs
+            && *self.follows == *other.follows
     }
 }
 
@@ -109,9 +128,14 @@ pub struct Entry {
     pub head: Head,
 }
 
-/// Where a chain begins: the index of its first link.
+/// The rules for a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head(pub u32);
+pub struct Head {
+    /// The first link of its chain.
+    pub link: u32,
+    /// What the chain looks at, in [`Policy::needs`].
+    pub need: u16,
+}
 
 /// A command whose first rule allows it without a condition: most calls are decided here, with one
 /// comparison.
@@ -140,6 +164,38 @@ pub struct Link {
     pub rule: u16,
     /// What the chain is for.
     pub target: u16,
+    /// What must hold.
+    pub conditions: Conditions,
+}
+
+/// What must hold of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// Of a 64-bit caller's.
+    pub native: Tests,
+    /// Of a 32-bit caller's: the same, but where such callers pass another layout.
+    pub compat: Tests,
+}
+
+/// Conditions, all of which must hold. Their order is that of the effort: it changes no verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tests {
+    /// The plain ones, in [`Policy::checks`].
+    pub checks: Span,
+    /// The others, in [`Policy::conditions`].
+    pub others: Span,
+}
+
+impl Conditions {
+    /// Those for a caller.
+    #[inline]
+    pub fn of(self, compat: bool) -> Tests {
+        if compat {
+            self.compat
+        } else {
+            self.native
+        }
+    }
 }
 
 /// What a chain is for.
@@ -166,8 +222,8 @@ pub struct Rule {
     pub action: Action,
     /// Its line in the text, from 1.
     pub line: u32,
-    /// Its conditions, in [`Policy::conditions`].
-    pub conditions: Span,
+    /// Whether it has conditions.
+    pub is_conditional: bool,
     /// Its reason, in the text, without the quotes; empty if it has none.
     pub reason: Span,
     /// Whether it is the `default` of its profile.
@@ -177,12 +233,12 @@ pub struct Rule {
 impl Rule {
     /// Whether it decides about every call that reaches it.
     pub(crate) fn is_final(&self) -> bool {
-        self.conditions.is_empty() && self.action != Action::Audit
+        !self.is_conditional && self.action != Action::Audit
     }
 
     /// Whether it allows every call that reaches it.
     pub(crate) fn is_plain_allow(&self) -> bool {
-        self.conditions.is_empty() && self.action == Action::Allow
+        !self.is_conditional && self.action == Action::Allow
     }
 }
 
@@ -211,22 +267,267 @@ impl Action {
     }
 }
 
-/// One condition; all of a rule must hold.
+/// One condition that is more than a check of a number in the argument; all of a link must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Condition {
-    /// What is looked at.
-    pub subject: Subject,
-    /// What must be true of it.
-    pub test: Test,
+pub enum Condition {
+    /// A check of a number behind a pointer or in an array's element.
+    Check(Check),
+    /// A number is in a set.
+    Among {
+        /// Where the number is.
+        at: FieldAt,
+        /// The set, in [`Policy::ranges`].
+        ranges: Span,
+    },
+    /// A sum passes a test.
+    Sum {
+        /// What is added, in [`Policy::terms`].
+        terms: Span,
+        /// What must be true of it.
+        test: Test,
+    },
+    /// A field selects a variant of the argument; stands before conditions on that variant's fields.
+    When {
+        /// The field and its value.
+        selector: Selector,
+        /// Where the variant is, if it is behind a pointer.
+        behind: Option<Behind>,
+    },
+    /// So many of an array's elements fulfil the conditions that follow.
+    Each {
+        /// How many must.
+        quantifier: Quantifier,
+        /// The array.
+        array: Elements,
+        /// How many of the conditions that follow are about an element.
+        inner: u16,
+    },
 }
 
-/// What a condition looks at.
+/// A number is within a range, to which every operator but `in` with several values comes down:
+/// `(number ^ flip) & mask` is from `low` on, up to `low + span`; or is not.
+///
+/// One form for all operators and widths keeps the evaluator short: it runs inside a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// The raw third argument of the call.
-    Arg,
-    /// 1 if the caller is a 32-bit one, else 0.
-    Compat,
+pub struct Check {
+    /// What the number stands in.
+    pub space: Space,
+    /// Whether it must be outside.
+    pub is_inverted: bool,
+    /// Its bytes.
+    pub width: u8,
+    /// Where the 64 bits begin that the number is a part of.
+    pub offset: u32,
+    /// The sign of a number that may be negative. Turned over, the order of such numbers is that of
+    /// unsigned ones.
+    pub flip: u64,
+    /// The bits of the number that count.
+    pub mask: u64,
+    /// The least value.
+    pub low: u64,
+    /// How much more the greatest one is.
+    pub span: u64,
+}
+
+impl Check {
+    /// A test of a number; none for a test of a set.
+    pub(crate) fn new(at: FieldAt, test: Test) -> Option<Self> {
+        let unused = u32::from(at.unused_bits);
+        let all = u64::MAX.wrapping_shr(unused);
+        let flip = if at.signed { all ^ (all >> 1) } else { 0 };
+        // What is compared with a number that may be negative has 2^63 added: here it is half of the
+        // numbers of its width.
+        let value = |value: u64| match at.signed {
+            true => value.wrapping_sub((1 << 63) - flip),
+            false => value,
+        };
+        let (mask, low, high, is_inverted) = match test {
+            Test::Equal(other) => (all, value(other), value(other), false),
+            Test::NotEqual(other) => (all, value(other), value(other), true),
+            Test::Below(other) => (all, 0, value(other).wrapping_sub(1), false),
+            Test::AtMost(other) => (all, 0, value(other), false),
+            Test::Above(other) => (all, value(other).wrapping_add(1), all, false),
+            Test::AtLeast(other) => (all, value(other), all, false),
+            Test::Has(bits) => (all & bits, bits, bits, false),
+            Test::AnyOf(bits) => (all & bits, 0, 0, true),
+            Test::Subset(bits) => (all & !bits, 0, 0, false),
+            Test::Aligned(unit) => (all & unit.wrapping_sub(1), 0, 0, false),
+            Test::In(_) => return None,
+        };
+        // A pointer of a 32-bit caller may be compared with what has more bits: nothing is between.
+        let (mask, low, high) = if low > high {
+            (0, 1, 1)
+        } else {
+            (mask, low, high)
+        };
+        Some(Self {
+            space: at.space,
+            is_inverted,
+            width: at.width(),
+            offset: at.offset,
+            flip,
+            mask,
+            low,
+            span: high.wrapping_sub(low),
+        })
+    }
+}
+
+/// A struct behind a pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// Where the pointer stands in the argument; it has 8 bytes.
+    pub pointer: u32,
+    /// The bytes of the struct.
+    pub bytes: u32,
+}
+
+/// How many elements must fulfil a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantifier {
+    /// At least one.
+    Any,
+    /// Each; an empty array has none that does not.
+    All,
+    /// None.
+    No,
+}
+
+/// The elements of an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elements {
+    /// Where they are.
+    pub within: Within,
+    /// Bytes from one to the next.
+    pub stride: u32,
+}
+
+/// Where the elements of an array are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Within {
+    /// A fixed number of them in the argument or in what a pointer leads to.
+    Inside {
+        /// Which of both.
+        space: Space,
+        /// Where the first is.
+        offset: u32,
+        /// How many there are.
+        count: u32,
+    },
+    /// At the end of the argument, as many as it says.
+    AtEnd(Tail),
+}
+
+/// Where a number stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldAt {
+    /// In what.
+    pub space: Space,
+    /// Bytes from its beginning.
+    pub offset: u32,
+    /// How many of the 64 bits that stand there are not part of it: the highest ones.
+    pub unused_bits: u8,
+    /// Whether it may be negative. Then 2^63 is added to it and to whatever it is compared with,
+    /// which keeps their order and makes both unsigned.
+    pub signed: bool,
+}
+
+impl FieldAt {
+    /// A number of `width` bytes.
+    pub(crate) fn new(space: Space, offset: u32, width: u8, signed: bool) -> Self {
+        Self {
+            space,
+            offset,
+            unused_bits: 64_u8.saturating_sub(width.saturating_mul(8)),
+            signed,
+        }
+    }
+
+    /// Its bytes.
+    pub fn width(self) -> u8 {
+        8_u8.saturating_sub(self.unused_bits / 8)
+    }
+}
+
+/// What numbers stand in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Space {
+    /// The call itself: 8 bytes of the third argument, then a byte that is 1 for a 32-bit caller.
+    Call,
+    /// What the third argument points to.
+    Argument,
+    /// What a pointer in it points to.
+    Followed,
+    /// The element of an array that is being looked at.
+    Element,
+}
+
+impl Space {
+    /// Where the third argument stands in [`Self::Call`].
+    pub(crate) const ARG: u32 = 0;
+    /// Where it stands whether the caller is a 32-bit one.
+    pub(crate) const COMPAT: u32 = 8;
+}
+
+/// A term of a sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Term {
+    /// A number of the call's.
+    Field(FieldAt),
+    /// How many elements fit in what is left of the bytes that the caller says the argument has.
+    Remaining {
+        /// Where it says so.
+        size: Place,
+        /// Where the elements begin.
+        from: u32,
+        /// The bytes of one.
+        stride: u32,
+    },
+    /// A number in the policy.
+    Number(u64),
+}
+
+/// Which bytes of the caller's memory a chain looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Of a 64-bit caller's.
+    pub native: Reads,
+    /// Of a 32-bit caller's.
+    pub compat: Reads,
+}
+
+/// Which bytes are to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// So many bytes of the argument from its beginning.
+    pub argument: u32,
+    /// If the caller says how many bytes the argument has: where. What lies beyond counts as 0.
+    pub sized_by: Option<Place>,
+    /// The array at its end.
+    pub tail: Option<Tail>,
+    /// What pointers in it may lead to, in [`Policy::follows`].
+    pub follows: Span,
+}
+
+/// An array at the end of an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// Where it begins.
+    pub offset: u32,
+    /// The bytes of an element.
+    pub stride: u32,
+    /// How many there are.
+    pub len: Len,
+}
+
+/// A struct behind a pointer, which is there when a field has some value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Follow {
+    /// The field and its value.
+    pub selector: Selector,
+    /// Where it is.
+    pub behind: Behind,
 }
 
 /// What a condition asks of a value.

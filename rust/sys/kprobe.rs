@@ -4,8 +4,13 @@
 //!
 //! C header: [`include/linux/kprobes.h`](srctree/include/linux/kprobes.h)
 
-use super::bindings;
-use core::sync::atomic::{AtomicU8, Ordering};
+use super::{
+    bindings,
+    call::Call,
+    detour::{self, Answer, Outcome, Probes},
+    preemption::NoPreemption, //
+};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use kernel::{
     container_of,
     error::to_result,
@@ -14,128 +19,19 @@ use kernel::{
     types::Opaque, //
 };
 
-/// What becomes of an intercepted call.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The handler runs as if nothing stood here.
-    Continue,
-    /// The handler is not entered: the call returns this errno, a positive number as in `EPERM`.
-    Refuse(u16),
-}
-
-/// Decides about the calls that reach a probe. Both run with preemption off, in the context of the
-/// caller: they must not sleep, allocate or take a lock.
+/// Decides about the calls that reach a probe. The first two run with preemption off, in the context
+/// of the caller: they must not sleep, allocate or take a lock.
 pub(crate) trait OnHit: Sync {
-    /// Whether the call goes through without further ado. Every call pays for this.
+    /// Whether the call goes through without further ado. Every call pays for this. One that
+    /// has something in the upper half of its [command's register](Call::command_register) must not.
     fn passes(&self, call: &Call<'_>) -> bool;
 
     /// What becomes of a call that does not.
     fn judge(&self, call: &Call<'_>) -> Outcome;
-}
 
-/// A call that has just entered `long handler(struct file *, unsigned int, unsigned long)`.
-///
-/// # Invariants
-///
-/// While a `Call` exists, preemption is off and its registers are those of the intercepted
-/// function's entry.
-pub(crate) struct Call<'a> {
-    registers: &'a bindings::pt_regs,
-}
-
-#[cfg(target_arch = "x86_64")]
-impl Call<'_> {
-    /// The second argument, the command: 32 bits, as the handler's `unsigned int` has them.
-    #[inline]
-    pub(crate) fn command(&self) -> u32 {
-        // CAST: the upper half of the register is not part of an `unsigned int`.
-        self.registers.si as u32
-    }
-
-    /// The third argument.
-    #[inline]
-    pub(crate) fn argument(&self) -> u64 {
-        // CAST: a register of 64 bits.
-        self.registers.dx as u64
-    }
-
-    /// Whether the system call was made through the 32-bit entry, as `in_ia32_syscall()` says,
-    /// whatever the word size of the process is.
-    #[inline]
-    pub(crate) fn is_compat(&self) -> bool {
-        let current: *const bindings::task_struct;
-        // SAFETY: reads a per-CPU variable, as `get_current()` does, without the helper's call.
-        unsafe {
-            core::arch::asm!(
-                "mov {current}, qword ptr gs:[rip + {variable}]",
-                current = out(reg) current,
-                variable = sym current_task,
-                options(readonly, nostack, preserves_flags),
-            );
-        }
-        // SAFETY: the current task is there for as long as this runs on its behalf, and nobody else
-        // writes the flag that the system call's entry has set.
-        let status = unsafe { (*current).thread_info.status };
-        status & bindings::TS_COMPAT != 0
-    }
-
-    /// The number of this CPU, below `nr_cpu_ids`.
-    #[inline]
-    pub(crate) fn cpu(&self) -> usize {
-        let cpu: usize;
-        // SAFETY: reads a per-CPU variable, as `raw_smp_processor_id()` does, without the helper's
-        // call. Preemption is off by the type invariants, so the number stays right.
-        unsafe {
-            core::arch::asm!(
-                "mov {cpu:e}, dword ptr gs:[rip + {variable}]",
-                cpu = out(reg) cpu,
-                variable = sym cpu_number,
-                options(readonly, nostack, preserves_flags),
-            );
-        }
-        // Writing the lower half of a register has cleared the upper one.
-        cpu
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-extern "C" {
-    /// Per CPU: the running task. Only its place is wanted.
-    static current_task: u8;
-    /// Per CPU: its number. Only its place is wanted.
-    static cpu_number: u8;
-}
-
-/// Makes the intercepted function return `-errno`.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-fn redirect(registers: &mut bindings::pt_regs, errno: u16) {
-    // CAST: a function's address.
-    registers.ip = refused as *const () as usize;
-    // CAST: an errno fits.
-    registers.di = (errno as usize).wrapping_neg();
-}
-
-/// Stands in for the handler of a refused call: returns its first argument.
-///
-/// A task can be preempted in here, so the module's text may go only after
-/// [`wait_for_refused_calls`].
-extern "C" fn refused(result: c_long) -> c_long {
-    result
-}
-
-/// Waits until no task is inside [`refused`] or on its way to it, given that no probe is armed.
-pub(crate) fn wait_for_refused_calls() {
-    // A refused call runs in a task that has not slept since its probe was hit. Tasks RCU waits
-    // until each task has slept on its own account, or was seen in user mode, or idle.
-    #[cfg(CONFIG_TASKS_RCU)]
-    // SAFETY: called from the module's exit, which may sleep.
-    unsafe {
-        bindings::synchronize_rcu_tasks()
-    };
-    // Without Tasks RCU the kernel cannot preempt a task in kernel mode.
-    #[cfg(not(CONFIG_TASKS_RCU))]
-    kernel::sync::rcu::synchronize_rcu();
+    /// What becomes of a call that was deferred, by its command and argument. Runs in the context
+    /// of the caller, and may sleep.
+    fn judge_deferred(&self, command: u32, argument: u64) -> Answer;
 }
 
 /// An ioctl handler, by name.
@@ -217,8 +113,12 @@ pub(crate) enum Armed {
 pub(crate) struct Probe<T: 'static> {
     kprobe: Opaque<bindings::kprobe>,
     armed: AtomicU8,
+    /// The handler's entry, once a call has been deferred.
+    entry: AtomicUsize,
     at: Handler,
     judge: T,
+    /// Where calls are deferred to.
+    instead: detour::IoctlFn,
 }
 
 // SAFETY: `kprobe` is written only under a lock, by this type and by the kernel's own rules, and
@@ -227,12 +127,19 @@ unsafe impl<T: Sync> Sync for Probe<T> {}
 
 impl<T: OnHit + 'static> Probe<T> {
     /// A probe that is not armed yet.
-    pub(crate) const fn new(at: Handler, judge: T) -> Self {
+    ///
+    /// It stands at `PLACE` in `P`.
+    pub(crate) const fn new<P: Probes<Judge = T>, const PLACE: usize>(
+        at: Handler,
+        judge: T,
+    ) -> Self {
         Self {
             kprobe: Opaque::zeroed(),
             armed: AtomicU8::new(Armed::No as u8),
+            entry: AtomicUsize::new(0),
             at,
             judge,
+            instead: detour::deferred::<P, PLACE>,
         }
     }
 
@@ -261,6 +168,34 @@ impl<T: OnHit + 'static> Probe<T> {
         // SAFETY: `kprobe` is valid for reads as long as `self`; the counter may change meanwhile,
         // as every counter may.
         unsafe { core::ptr::addr_of!((*self.kprobe.get()).nmissed).read_volatile() }
+    }
+
+    /// The address of the handler: where to call it. Known once a call has been deferred here.
+    pub(super) fn entry(&self) -> usize {
+        self.entry.load(Ordering::Relaxed)
+    }
+
+    /// Keeps the handler's address, from inside the probe. The kprobe itself does not: it is filled
+    /// in anew when it is armed anew, perhaps while a deferred call waits for a page.
+    fn note_entry(&self) {
+        // SAFETY: the kprobe is registered, or this would not run; the kernel has filled it in.
+        let probed = unsafe { (*self.kprobe.get()).addr }.cast_const();
+        // With `CONFIG_X86_KERNEL_IBT` a function that is called through a pointer begins with
+        // `endbr64`, its probe stands behind that (`arch_adjust_kprobe_addr()`), and calling it
+        // anywhere else is a fault.
+        #[cfg(CONFIG_X86_KERNEL_IBT)]
+        let probed = {
+            const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+            let before = probed.wrapping_sub(ENDBR64.len());
+            // SAFETY: where there is no `endbr64`, there is the padding that stands before each
+            // function of such a kernel.
+            match unsafe { before.cast::<[u8; 4]>().read() } {
+                ENDBR64 => before,
+                _ => probed,
+            }
+        };
+        self.entry
+            .store(probed.expose_provenance(), Ordering::Relaxed);
     }
 
     /// Puts the probe at the handler's entry. Arming an armed probe changes nothing.
@@ -360,36 +295,40 @@ unsafe extern "C" fn hit<T: OnHit + 'static>(
     // SAFETY: the kernel hands over the registers of the intercepted function for the time of this
     // call, and nobody else uses them meanwhile.
     let registers = unsafe { &mut *registers };
-    // INVARIANT: the kernel runs pre-handlers with preemption off, at the function's entry.
-    if probe.judge.passes(&Call { registers }) {
+    let call = Call {
+        // INVARIANT: the kernel runs pre-handlers at the function's entry.
+        registers,
+        // SAFETY: the kernel runs pre-handlers with preemption off.
+        no_preemption: unsafe { NoPreemption::assume() },
+    };
+    if probe.judge.passes(&call) {
         return 0;
     }
-    judge(&probe.judge, registers)
+    judge(probe, registers)
 }
 
 /// The rest of [`hit`], for the calls that do not simply pass: they alone need a stack frame.
 #[cold]
 #[inline(never)]
-fn judge<T: OnHit>(judge: &T, registers: &mut bindings::pt_regs) -> c_int {
-    // INVARIANT: as in `hit`.
-    match judge.judge(&Call { registers }) {
-        Outcome::Continue => 0,
-        Outcome::Refuse(errno) => {
-            redirect(registers, errno);
-            1
+fn judge<T: OnHit>(probe: &Probe<T>, registers: &mut bindings::pt_regs) -> c_int {
+    let call = Call {
+        // INVARIANT: as in `hit`.
+        registers,
+        // SAFETY: as in `hit`.
+        no_preemption: unsafe { NoPreemption::assume() },
+    };
+    if call.has_been_judged() {
+        return 0;
+    }
+    match probe.judge.judge(&call) {
+        Outcome::Decided(Answer::Continue) => return 0,
+        Outcome::Decided(Answer::Refuse(errno)) => detour::refuse(registers, errno),
+        Outcome::Defer => {
+            probe.note_entry();
+            detour::defer(registers, probe.instead);
         }
     }
-}
-
-/// Runs `body` with a call as a probe would have it, registers all zero. For tests.
-#[cfg(CONFIG_KUNIT)]
-pub(crate) fn with_fake_call<R>(body: impl FnOnce(&Call<'_>) -> R) -> R {
-    let registers = pin_init::zeroed();
-    let _guard = kernel::interrupt::local_interrupt_disable();
-    // INVARIANT: without interrupts nothing preempts `body`.
-    body(&Call {
-        registers: &registers,
-    })
+    1
 }
 
 /// The post-handler of a probe that is alone: see [`Probe::arm`] for why it is there.

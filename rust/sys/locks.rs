@@ -5,7 +5,7 @@
 //!
 //! Order: [`LEDGER`] before [`REGISTRATION`].
 
-use crate::active::Ledger;
+use crate::ledger::Ledger;
 use core::{
     pin::Pin,
     sync::atomic::{AtomicBool, Ordering}, //

@@ -6,7 +6,7 @@
 //!
 //! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
 
-use super::kprobe::Call;
+use super::preemption::NoPreemption;
 use core::cell::UnsafeCell;
 use kernel::{
     cpu::nr_cpu_ids,
@@ -88,17 +88,17 @@ impl PerCpuCounters {
 
     /// Counts one on this CPU. An index beyond the end counts elsewhere.
     #[inline]
-    pub(crate) fn add(&self, pair: usize, which: Which, call: &Call<'_>) {
+    pub(crate) fn add(&self, pair: usize, which: Which, on: &NoPreemption) {
         // SAFETY: by the type invariants every CPU has its element, and `mask` keeps the index
         // within its pairs.
-        let pair = unsafe { &*(*self.first.as_ptr().add(call.cpu())).add(pair & self.mask) };
+        let pair = unsafe { &*(*self.first.as_ptr().add(on.cpu())).add(pair & self.mask) };
         let [first, second] = pair;
         let counter = match which {
             Which::First => first.get(),
             Which::Second => second.get(),
         };
-        // SAFETY: as above. A call in hand proves that preemption is off, so this CPU is the only
-        // writer, and probes do not nest.
+        // SAFETY: as above. Preemption is off, so this CPU is the only writer, and nobody calls an
+        // ioctl from an interrupt.
         unsafe { counter.write_volatile(counter.read_volatile().wrapping_add(1)) };
     }
 

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-use super::kprobe::Call;
+use super::preemption::NoPreemption;
 use core::{
     marker::PhantomData,
     ptr::null_mut,
@@ -14,6 +14,18 @@ use kernel::{
     prelude::*,
     sync::{lock::GlobalLockBackend, rcu, GlobalGuard}, //
 };
+
+/// Proof of an RCU read-side critical section.
+///
+/// # Safety
+///
+/// No grace period that begins while a value exists ends before it is gone.
+pub(crate) unsafe trait ReadSide {}
+
+// SAFETY: that is what the lock is.
+unsafe impl ReadSide for rcu::Guard {}
+// SAFETY: so is code with preemption off.
+unsafe impl ReadSide for NoPreemption {}
 
 /// A place for a value of which readers see either all of the old one or all of the new one.
 ///
@@ -37,12 +49,11 @@ impl<T: Send + Sync, L: GlobalLockBackend> Published<T, L> {
         }
     }
 
-    /// The value in force. Having a call in hand proves that preemption is off, which is an RCU
-    /// read-side critical section.
+    /// The value in force, for as long as the critical section lasts.
     #[inline]
-    pub(crate) fn read<'a>(&'a self, _call: &'a Call<'_>) -> Option<&'a T> {
+    pub(crate) fn read<'a>(&'a self, _inside: &'a impl ReadSide) -> Option<&'a T> {
         // SAFETY: by the type invariants the pointer is null or valid, and it stays so until a
-        // grace period has passed, which cannot happen before preemption is on again.
+        // grace period has passed, which cannot happen inside the critical section.
         unsafe { self.value.load(Ordering::Acquire).as_ref() }
     }
 

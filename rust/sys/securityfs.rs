@@ -3,13 +3,14 @@
 //! A folder of text files in securityfs.
 //!
 //! A file is read as it was when it was opened, and written in one piece: one write(2) is one
-//! value, taken whole or refused.
+//! value, taken whole or refused. One that answers is written first and read then.
 //!
 //! C header: [`include/linux/security.h`](srctree/include/linux/security.h)
 
 use super::bindings;
 use crate::text::Text;
 use core::{
+    fmt::Write,
     ptr::{addr_of, null_mut},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -19,6 +20,7 @@ use kernel::{
     fs::file::flags::{O_ACCMODE, O_WRONLY},
     prelude::*,
     str::CStr,
+    sync::SetOnce,
     types::ForeignOwnable,
     uaccess::{UserPtr, UserSlice}, //
 };
@@ -29,10 +31,21 @@ pub(crate) struct File {
     pub(crate) name: &'static CStr,
     /// Its permission bits.
     pub(crate) mode: u16,
-    /// Writes what a reader sees.
-    pub(crate) show: fn(&mut Text) -> Result,
+    /// What a reader sees.
+    pub(crate) show: Show,
     /// Takes a value that was written; a file without it cannot be written.
     pub(crate) store: Option<Store>,
+}
+
+/// What the reader of a file sees.
+pub(crate) enum Show {
+    /// What this writes when the file is opened.
+    AtOpen(fn(&mut Text) -> Result),
+    /// What this writes, which is always the same. A long text takes no memory between two reads,
+    /// so that anybody may open the file as often as they like.
+    Always(fn(&mut dyn Write) -> fmt::Result),
+    /// What was answered to the value that was written to the same open file; before that, nothing.
+    Answer,
 }
 
 /// How a file takes a value.
@@ -40,9 +53,17 @@ pub(crate) struct Store {
     /// The longest value in bytes: a longer one is refused with `EFBIG`.
     pub(crate) limit: usize,
     /// Takes the value, or refuses it with an errno.
-    pub(crate) take: fn(KVVec<u8>) -> Result,
+    pub(crate) take: Take,
     /// Told of a value that was refused before `take` saw it.
     pub(crate) refused: fn(Error, fmt::Arguments<'_>),
+}
+
+/// Takes a value.
+pub(crate) enum Take {
+    /// For good or not at all.
+    Value(fn(KVVec<u8>) -> Result),
+    /// And answers it, for who reads the same open file.
+    Question(fn(KVVec<u8>) -> Result<Text>),
 }
 
 /// A folder and its files, which go when it is dropped.
@@ -95,7 +116,7 @@ impl Drop for Folder {
             if !self.entries.is_empty() {
                 // A descriptor made with O_PATH holds the inode, but not the module: opening it
                 // anew later must not find our operations any more. Whoever is looking at them
-                // right now has not slept, and `wait_for_refused_calls` waits for that before the
+                // right now has not slept, and `wait_for_calls_on_detours` waits for that before the
                 // module goes.
                 // SAFETY: by the type invariants the entry is there, and so is its inode.
                 unsafe { bindings::make_bad_inode((*entry).d_inode) };
@@ -109,8 +130,10 @@ impl Drop for Folder {
 /// What an open file carries.
 struct Opened {
     file: &'static File,
-    /// What a reader sees.
+    /// What a reader sees of [`Show::AtOpen`].
     text: Text,
+    /// What a reader sees of [`Show::Answer`].
+    answer: SetOnce<Text>,
     /// Whether a write has been tried.
     written: AtomicBool,
 }
@@ -154,14 +177,15 @@ unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file
     // SAFETY: as above; the flags were set before this call.
     let flags = unsafe { (*file).f_flags };
     let mut text = Text::new();
-    if flags & O_ACCMODE != O_WRONLY {
-        if let Err(error) = (row.show)(&mut text) {
+    if let (Show::AtOpen(show), true) = (&row.show, flags & O_ACCMODE != O_WRONLY) {
+        if let Err(error) = show(&mut text) {
             return error.to_errno();
         }
     }
     let opened = Opened {
         file: row,
         text,
+        answer: SetOnce::new(),
         written: AtomicBool::new(false),
     };
     match KBox::new(opened, GFP_KERNEL) {
@@ -192,16 +216,75 @@ unsafe extern "C" fn read(
     position: *mut bindings::loff_t,
 ) -> isize {
     // SAFETY: the VFS passes a file that `open` opened.
-    let text = unsafe { opened(file) }.text.as_bytes();
-    // SAFETY: `text` is valid for its length; the rest comes from the VFS as it is.
-    unsafe {
-        bindings::simple_read_from_buffer(
-            buffer.cast(),
-            len,
-            position,
-            text.as_ptr().cast(),
-            text.len(),
-        )
+    let opened = unsafe { opened(file) };
+    let copy = |text: &Text, mut from: bindings::loff_t| {
+        let text = text.as_bytes();
+        // SAFETY: `text` is valid for its length, and the buffer is the VFS's as it is.
+        let count = unsafe {
+            bindings::simple_read_from_buffer(
+                buffer.cast(),
+                len,
+                &mut from,
+                text.as_ptr().cast(),
+                text.len(),
+            )
+        };
+        if count > 0 {
+            // SAFETY: the VFS passes a valid position.
+            unsafe { *position = (*position).saturating_add(count as bindings::loff_t) };
+        }
+        count
+    };
+    // SAFETY: as above.
+    let from = unsafe { *position };
+    match &opened.file.show {
+        Show::AtOpen(_) => copy(&opened.text, from),
+        Show::Answer => opened.answer.as_ref().map_or(0, |text| copy(text, from)),
+        Show::Always(show) => {
+            let mut window = Window {
+                skip: usize::try_from(from).unwrap_or(usize::MAX),
+                room: len.min(WINDOW_BYTES),
+                text: Text::new(),
+                error: None,
+            };
+            // It ends with an error when the window is full.
+            let _ = show(&mut window);
+            match window.error {
+                None => copy(&window.text, 0),
+                Some(error) => error.to_errno() as isize,
+            }
+        }
+    }
+}
+
+/// The most bytes of [`Show::Always`] that one read copies.
+const WINDOW_BYTES: usize = 32 * 1024;
+
+/// A part of a text that is being written.
+struct Window {
+    /// How many bytes are still to come before it.
+    skip: usize,
+    /// How many bytes still fit.
+    room: usize,
+    text: Text,
+    error: Option<Error>,
+}
+
+impl Write for Window {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        let skipped = self.skip.min(piece.len());
+        self.skip -= skipped;
+        let piece = piece.as_bytes().get(skipped..).unwrap_or_default();
+        let piece = piece.get(..self.room).unwrap_or(piece);
+        self.room -= piece.len();
+        if let Err(error) = self.text.push(piece) {
+            self.error = Some(error);
+            return Err(fmt::Error);
+        }
+        match self.room {
+            0 => Err(fmt::Error),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -265,7 +348,13 @@ unsafe extern "C" fn write(
         if let Err(error) = source.read_all(&mut text, GFP_KERNEL) {
             return refuse(error, fmt!("the text could not be copied"));
         }
-        (store.take)(text)?;
+        match store.take {
+            Take::Value(take) => take(text)?,
+            Take::Question(take) => {
+                // One write, one answer.
+                opened.answer.populate(take(text)?);
+            }
+        }
         Ok(len)
     })
 }

@@ -6,7 +6,8 @@
  *
  * SURFACE is kvm, kvm-vm or kvm-vcpu; COMMAND a name of the table below or 0xNUMBER; ARG a number,
  * zero (a pointer to 64 KiB of zeroes; the default for a command with a struct), bad (a pointer to
- * nothing), dirtylog or cleardirtylog (that struct, for the slot 0 of this VM, with a bitmap).
+ * nothing), dirtylog or cleardirtylog (that struct, for the slot 0 of this VM, with a bitmap), or
+ * msrfilter (that struct, whose second range is of 8 MSRs from 0x174).
  * Prints `ok RET` or `errno ENAME (number)`, as `client try` does. Exit codes: 0 for any answer,
  * 1 for a set-up that was refused, 2 for bad usage, 3 without /dev/kvm.
  *
@@ -80,7 +81,7 @@ static void die(int code, const char *what)
 
 static void usage(void)
 {
-	die(USAGE, "usage: compat32 try kvm|kvm-vm|kvm-vcpu COMMAND|0xNUMBER [NUMBER|zero|bad|dirtylog|cleardirtylog]");
+	die(USAGE, "usage: compat32 try kvm|kvm-vm|kvm-vcpu COMMAND|0xNUMBER [NUMBER|zero|bad|dirtylog|cleardirtylog|msrfilter]");
 }
 
 static void print_answer(int value)
@@ -150,6 +151,17 @@ static unsigned long clear_dirty_log(void)
 	return (unsigned long)log;
 }
 
+static unsigned long msr_filter(void)
+{
+	struct kvm_msr_filter *filter = zeroed();
+
+	filter->ranges[1].flags = KVM_MSR_FILTER_READ;
+	filter->ranges[1].nmsrs = 8;
+	filter->ranges[1].base = 0x174;
+	filter->ranges[1].bitmap = zeroed();
+	return (unsigned long)filter;
+}
+
 static unsigned long argument(const char *text, unsigned int command)
 {
 	unsigned long long number;
@@ -165,10 +177,12 @@ static unsigned long argument(const char *text, unsigned int command)
 		return dirty_log();
 	if (!strcmp(text, "cleardirtylog"))
 		return clear_dirty_log();
+	if (!strcmp(text, "msrfilter"))
+		return msr_filter();
 	errno = 0;
 	number = strtoull(text, &end, 0);
 	if (!*text || *text == '-' || *end || errno || number > ULONG_MAX)
-		die(USAGE, "ARG is neither a 32-bit number nor one of zero, bad, dirtylog, cleardirtylog");
+		die(USAGE, "ARG is neither a 32-bit number nor one of zero, bad, dirtylog, cleardirtylog, msrfilter");
 	return number;
 }
 

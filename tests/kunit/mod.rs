@@ -29,20 +29,23 @@ portcullis_policy::for_each_engine_test!(suite);
 #[kunit_tests(portcullis_module)]
 mod module {
     use crate::{
-        active::{Active, Count},
-        builtin,
-        heap::Heap,
+        active::Active,
+        builtin, catalogue,
+        heap::{Accounted, Heap},
+        ledger::{Count, Reading},
         load,
         sites::{self, Callers, State, SITES},
         sys::{
+            detour::{Answer, Outcome},
             digest::sha256,
-            kprobe::{with_fake_call, Outcome},
-            per_cpu::{PerCpuCounters, Which}, //
+            per_cpu::{PerCpuCounters, Which},
+            preemption::NoPreemption,
+            user_memory::{peek, OfCaller, PEEK_BYTES}, //
         },
         text::{Errno, Text},
     };
     use kernel::{fmt, prelude::*};
-    use portcullis_policy::{parse, Request, Surface};
+    use portcullis_policy::{parse, Grow, Memory, Request, Surface};
 
     fn kvec(bytes: &[u8]) -> Result<KVVec<u8>> {
         let mut copy = KVVec::new();
@@ -62,7 +65,13 @@ mod module {
             arg,
             compat: false,
         };
-        with_fake_call(|call| active.judge(&request, call))
+        NoPreemption::during(|on| active.judge(&request, on))
+    }
+
+    const CONTINUE: Outcome = Outcome::Decided(Answer::Continue);
+
+    fn refuse(errno: u16) -> Outcome {
+        Outcome::Decided(Answer::Refuse(errno))
     }
 
     /// The sum over all links of a policy.
@@ -87,9 +96,9 @@ mod module {
     #[test]
     fn a_call_is_judged_and_counted_once() -> Result {
         let active = active(TEXT)?;
-        assert!(judge(&active, 0xae41, 6) == Outcome::Continue);
-        assert!(judge(&active, 0xae41, 7) == Outcome::Refuse(18));
-        assert!(judge(&active, 0xae41, 7) == Outcome::Refuse(18));
+        assert!(judge(&active, 0xae41, 6) == CONTINUE);
+        assert!(judge(&active, 0xae41, 7) == refuse(18));
+        assert!(judge(&active, 0xae41, 7) == refuse(18));
         let sum = total(&active);
         assert_eq!((sum.calls, sum.denied, sum.would_deny), (3, 2, 0));
         Ok(())
@@ -98,7 +107,7 @@ mod module {
     #[test]
     fn an_audited_call_counts_for_both_rules() -> Result {
         let active = active(TEXT)?;
-        assert!(judge(&active, 0x1234, 0) == Outcome::Continue);
+        assert!(judge(&active, 0x1234, 0) == CONTINUE);
         assert_eq!(total(&active).calls, 2);
         Ok(())
     }
@@ -107,15 +116,15 @@ mod module {
     fn per_cpu_counters_add_up() -> Result {
         let counters = PerCpuCounters::new(20)?;
         for index in [0, 7, 8, 19, 19] {
-            with_fake_call(|call| counters.add(index, Which::First, call));
+            NoPreemption::during(|on| counters.add(index, Which::First, on));
         }
-        with_fake_call(|call| counters.add(8, Which::Second, call));
+        NoPreemption::during(|on| counters.add(8, Which::Second, on));
         assert_eq!(counters.sum(0), [1, 0]);
         assert_eq!(counters.sum(1), [0, 0]);
         assert_eq!(counters.sum(8), [1, 1]);
         assert_eq!(counters.sum(19), [2, 0]);
         // Far beyond the end: what is counted is meaningless, but nothing breaks.
-        with_fake_call(|call| counters.add(100_000, Which::First, call));
+        NoPreemption::during(|on| counters.add(100_000, Which::First, on));
         assert_eq!(counters.sum(100_000), [0, 0]);
         Ok(())
     }
@@ -123,6 +132,93 @@ mod module {
     #[test]
     fn counters_of_two_cpus_share_no_cache_line() {
         assert_eq!(PerCpuCounters::LINE_BYTES, 64);
+    }
+
+    /// A rule on a field of a struct, and one on an array.
+    const FIELDS: &[u8] = b"policy t version 1\nprofile other\n    default allow\n    \
+        deny kvm-vm KVM_SET_USER_MEMORY_REGION if slot == 7\n    \
+        deny kvm-vm KVM_SET_GSI_ROUTING if any entries (gsi == 1)\nend\n";
+
+    /// A kernel thread has no memory of a user, and no address of one is good.
+    #[test]
+    fn what_is_not_at_hand_is_deferred_and_counted() -> Result {
+        let active = active(FIELDS)?;
+        for command in [0x4020_ae46, 0x4008_ae6a] {
+            for arg in [0, u64::MAX, 0xffff_ffff_8100_0000] {
+                assert!(judge(&active, command, arg) == Outcome::Defer);
+            }
+        }
+        assert_eq!(active.reading(Reading::Deferred).calls, 6);
+        assert_eq!(active.reading(Reading::Unreadable).calls, 0);
+        // Nothing has been decided.
+        assert_eq!(total(&active).calls, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_probe_reads_no_more_than_it_can_hold() {
+        for len in [0, 1, PEEK_BYTES, PEEK_BYTES + 1, usize::MAX] {
+            let seen = NoPreemption::during(|on| peek(on, u64::MAX, len, <[u8]>::len));
+            assert!(seen.is_none() || len == 0);
+        }
+    }
+
+    #[test]
+    fn kernel_memory_is_not_the_callers() -> Result {
+        let secret = kvec(b"secret")?;
+        let mut copy = [0; 6];
+        assert!(!OfCaller.read(secret.as_ptr() as u64, &mut copy));
+        assert_eq!(copy, [0; 6]);
+        Ok(())
+    }
+
+    #[test]
+    fn accounted_memory_is_zeroed() {
+        for len in [0, 1, 4096, 100_000] {
+            let list = Accounted::zeroed(len);
+            assert!(list.is_ok_and(|list| list.len() == len && list.iter().all(|&byte| byte == 0)));
+        }
+    }
+
+    #[test]
+    fn a_site_stands_at_its_place() {
+        for (place, probe) in SITES.iter().enumerate() {
+            assert_eq!(probe.judge().place, place);
+        }
+    }
+
+    #[test]
+    fn a_try_tells_and_changes_nothing() -> Result {
+        assert_eq!(load::try_text(kvec(TEXT)?)?.as_bytes(), b"ok\n");
+        let bad = load::try_text(kvec(
+            b"policy t version 1\nprofile other\n    allow\nend\n",
+        )?)?;
+        assert!(bad.as_bytes().starts_with(b"3:"));
+        let idle = load::try_text(kvec(
+            b"policy t version 1\nprofile other\n    default allow\n    deny sev *\nend\n",
+        )?)?;
+        let mut lines = idle.lines();
+        assert_eq!(lines.next(), Some("ok"));
+        assert!(lines.next().is_some_and(|line| line.contains(" sev:")));
+        Ok(())
+    }
+
+    #[test]
+    fn the_schema_is_made_of_whole_lines() -> Result {
+        let mut text = Text::new();
+        catalogue::write(&mut text).map_err(|_| ENOMEM)?;
+        assert!(text.as_bytes().ends_with(b"\n"));
+        let known = |line: &str| {
+            let words = [
+                "surface", "command", "field", "element", "variant", "constant",
+            ];
+            line.split(' ')
+                .next()
+                .is_some_and(|word| words.contains(&word))
+        };
+        assert!(text.lines().all(known));
+        assert!(text.lines().count() > 1000);
+        Ok(())
     }
 
     #[test]

@@ -27,12 +27,18 @@ for file in /policies/bad/*.policy; do
 		diff "${file%.policy}.expected" /tmp/diagnosis
 		fail "$name: status has another diagnosis"
 	}
+	# The dry run says the same.
+	client write $gate/check "$file" --read-back --expect ok >/tmp/answer 2>&1 || fail "$name: check: $(cat /tmp/answer)"
+	sed 1d /tmp/answer | cmp -s - "${file%.policy}.expected" || {
+		sed 1d /tmp/answer | diff "${file%.policy}.expected" -
+		fail "$name: check has another diagnosis"
+	}
 	cmp -s $gate/policy /tmp/before || fail "$name: the policy has changed"
 	n=$((n + 1))
 done
 stays "after $n bad policies"
 [ $n -ge 40 ] || fail "only $n bad policies were tried"
-ok "$n bad policies: each refused with EBADMSG and its exact diagnosis in status"
+ok "$n bad policies: each refused with EBADMSG and its exact diagnosis in status and in check"
 
 printf 'policy x version 1\nprofile other\n    deflaut allow\nend\n' >/tmp/bad
 must client write $gate/policy /tmp/bad --expect EBADMSG >/dev/null
@@ -68,3 +74,29 @@ for file in /policies/good/*.policy; do
 done
 grep -q '^last load: accepted$' $gate/status || fail "status does not say that the last load was accepted"
 ok "good policies read back to the byte"
+
+n=0
+for file in /policies/odd/*.policy; do
+	name=$(basename "$file")
+	{ echo ok; cat "${file%.policy}.expected"; } >/tmp/wanted
+	must client write $gate/check "$file" --read-back --expect ok >/tmp/answer
+	sed 1d /tmp/answer | cmp -s - /tmp/wanted || {
+		sed 1d /tmp/answer | diff /tmp/wanted -
+		fail "$name: check has other warnings"
+	}
+	must client write $gate/policy "$file" --expect ok >/dev/null
+	count=$(grep -c '^[0-9]*:[0-9]*: warning: ' "${file%.policy}.expected")
+	sed '1,/^last load: accepted with /d' $gate/status | cmp -s - "${file%.policy}.expected" ||
+		fail "$name: status has other warnings"
+	grep -Eq "^last load: accepted with $count warnings?\$" $gate/status || fail "$name: $(grep '^last load' $gate/status)"
+	grep -m 1 'warning: ' "${file%.policy}.expected" | cut -c1-60 >/tmp/first
+	dmesg | tail -n 30 | grep -qFf /tmp/first || fail "$name: the kernel's log has no warning"
+	n=$((n + 1))
+done
+[ $n -ge 5 ] || fail "only $n odd policies were tried"
+ok "$n odd policies: accepted, their warnings in check, in status and in the log"
+
+rules 'deny vhost-net VHOST_SET_OWNER' 'deny sev *' 'deny kvm-vm KVM_CREATE_IRQCHIP'
+grep -q '^last load: accepted with 1 warning$' $gate/status || fail "nothing is said of surfaces that are not guarded"
+grep -q '^warning: .* guard sev: ' $gate/status || fail "the surfaces are not named: $(tail -n 1 $gate/status)"
+ok "rules for surfaces that are not guarded: $(tail -n 1 $gate/status)"

@@ -79,15 +79,15 @@ expect EBUSY kvm-vm KVM_CREATE_IRQCHIP
 [ "$(counter 'rule line=5' denied)" -eq 1 ] || fail "the rule behind the audit rule did not decide"
 ok "audit counts and goes on"
 
-# KVM_SET_TSC_KHZ cuts its argument to 32 bits: a rule on the value that is forbidden is walked
-# around, a rule on those that are allowed is not.
-rules 'deny kvm-vcpu KVM_SET_TSC_KHZ if arg == 1000 errno EDOM'
-expect EDOM kvm-vcpu KVM_SET_TSC_KHZ 1000
-expect not:EDOM kvm-vcpu KVM_SET_TSC_KHZ 0x1000003e8
-rules 'allow kvm-vcpu KVM_SET_TSC_KHZ if arg in {1000001..4000000}' 'deny kvm-vcpu KVM_SET_TSC_KHZ errno EDOM'
+# KVM_SET_TSC_KHZ cuts its argument to 32 bits, KVM_SET_TSS_ADDR does not.
+rules 'deny kvm-vcpu KVM_SET_TSC_KHZ if arg == 1000 errno EDOM' \
+	'deny kvm-vm KVM_SET_TSS_ADDR if arg == 0x1000 errno EXDEV'
 expect EDOM kvm-vcpu KVM_SET_TSC_KHZ 1000
 expect EDOM kvm-vcpu KVM_SET_TSC_KHZ 0x1000003e8
-ok "arg is the whole register: say what is allowed"
+expect not:EDOM kvm-vcpu KVM_SET_TSC_KHZ 0x1000003e9
+expect EXDEV kvm-vm KVM_SET_TSS_ADDR 0x1000
+expect not:EXDEV kvm-vm KVM_SET_TSS_ADDR 0x100001000
+ok "arg has as many bits as the handler looks at"
 
 # Nothing else shows whether the probes are IPMODIFY users of ftrace (the empty post-handler): R I.
 mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null

@@ -41,7 +41,56 @@ done
 [ "$(cat $gate/enforce)" = 1 ] || fail "the mode has changed"
 ok "enforce: EPERM in the same cases"
 
-for row in policy:600 enforce:600 status:400 counters:400; do
+grep -q '^schema: [1-9][0-9]* commands; unknown to it: none; not in this kernel: none$' $gate/status ||
+	fail "status says something else of the schema: $(grep ^schema $gate/status)"
+ok "the schema has the ioctls of this kernel's headers, and status says so"
+
+# check: the same, and nothing changes whatever is written.
+cp $gate/status /tmp/status
+for row in 'EPERM --drop-cap' 'EPERM --userns' 'EINVAL --at 7' 'EBUSY --twice'; do
+	# shellcheck disable=SC2086  # the option and its value
+	client write $gate/check /tmp/good --expect $row >/tmp/answer 2>&1 || fail "check, $row: $(cat /tmp/answer)"
+done
+head -c 2097152 /dev/zero | tr '\0' '#' >/tmp/long
+must client write $gate/check /tmp/long --expect EFBIG >/dev/null
+printf 'policy x version 1\nprofile other\n    deflaut allow\nend\n' >/tmp/bad
+must client write $gate/check /tmp/bad --read-back --expect ok >/tmp/answer
+grep -q '^3:5: .*default' /tmp/answer || fail "check does not tell the mistake: $(cat /tmp/answer)"
+must client write $gate/check /tmp/good --read-back --expect ok >/tmp/answer
+[ "$(sed 1d /tmp/answer)" = ok ] || fail "check of a good policy: $(cat /tmp/answer)"
+exec 5<>$gate/check
+dd if=/tmp/bad bs=1M >&5 2>/dev/null || fail "a shell could not write to check"
+grep -q '^3:5' <&5 || fail "a shell could not read the answer"
+exec 5>&-
+[ -z "$(cat $gate/check)" ] || fail "check answers who has not asked"
+cmp -s $gate/status /tmp/status || fail "a dry run changed something: $(diff /tmp/status $gate/status)"
+ok "check: refuses what policy refuses, answers on the same open file, changes nothing"
+
+# schema
+for line in 'surface kvm-vm guarded=yes' 'surface sev guarded=no' \
+	'command KVM_SET_USER_MEMORY_REGION surface=kvm-vm number=0x4020ae46 .*argument=struct size=32 ' \
+	'command KVM_CHECK_EXTENSION surface=kvm-vm ' 'command KVM_CHECK_EXTENSION surface=kvm number=' \
+	'field KVM_SET_USER_MEMORY_REGION memory_size layout=all offset=16 width=8 kind=unsigned' \
+	'field KVM_SET_CPUID2 entries layout=all offset=8 kind=array stride=40 counted-by=0:4 limit=' \
+	'element KVM_SET_CPUID2 entries.index layout=all offset=4 width=4 kind=unsigned' \
+	'field KVM_IOEVENTFD fd layout=all offset=20 width=4 kind=signed' \
+	'field KVM_X86_SET_MSR_FILTER ranges layout=compat offset=4 kind=array stride=16 count=16' \
+	'variant KVM_MEMORY_ENCRYPT_OP data.launch_start ' 'constant KVM_MEM_READONLY value=0x2$'; do
+	grep -q "^$line" $gate/schema || fail "schema has no line: $line"
+done
+grep -vE '^(surface|command|field|element|variant|constant) [A-Za-z0-9_-]+ ([a-z_0-9.A-Z]+ )?[a-z-]+=' $gate/schema &&
+	fail "schema has a line of another kind"
+lines=$(wc -l <$gate/schema)
+[ "$(sort -u $gate/schema | wc -l)" -eq "$lines" ] || fail "schema says something twice"
+# Each read writes it anew: pieces of any size must fit.
+cat $gate/schema >/tmp/whole
+for size in 4096 9973 1M; do
+	dd if=$gate/schema bs=$size 2>/dev/null | cmp -s - /tmp/whole || fail "schema reads differently in pieces of $size"
+done
+client write $gate/schema /tmp/good >/tmp/answer 2>&1 && fail "schema took a write"
+ok "schema: $lines lines, $(wc -c </tmp/whole) bytes"
+
+for row in policy:600 check:600 enforce:600 status:400 counters:400 schema:444; do
 	mode=$(stat -c %a $gate/${row%:*})
 	[ "$mode" = "${row#*:}" ] || fail "${row%:*} has mode $mode"
 done

@@ -5,7 +5,9 @@
 //! Beside `NAME.policy` in `bad/` stands `NAME.expected`, the report of its mistakes. With
 //! UPDATE_EXPECTED=1 in the environment these files are written instead of compared: read them.
 
-use portcullis_policy::{limits, parse, Diagnosis, Heap, Kind, Rejection, Request, Surface};
+use portcullis_policy::{
+    check, limits, parse, Bytes, Diagnosis, Heap, Kind, Rejection, Request, Surface,
+};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -45,13 +47,49 @@ fn good_policies_load() {
 
 #[test]
 fn bad_policies_are_told_why() {
+    compare("bad", 150, report);
+}
+
+#[test]
+fn odd_policies_are_taken_with_a_warning() {
+    compare("odd", 6, |text| match check::<Heap>(text) {
+        Ok(checked) if checked.warnings.list.is_empty() => None,
+        Ok(checked) => Some(checked.warnings.report(text).to_string()),
+        Err(_) => None,
+    });
+}
+
+/// Those of the corpus, and those that are shipped.
+#[test]
+fn good_policies_have_no_warning() {
+    let others = policies("good").into_iter().chain(policies("../../policy"));
+    for path in others {
+        let text = fs::read(&path).unwrap();
+        let Ok(checked) = check::<Heap>(&text) else {
+            panic!("{}:\n{}", path.display(), report(&text).unwrap());
+        };
+        let warnings = checked.warnings.report(&text).to_string();
+        assert_eq!(warnings, "", "{}", path.display());
+    }
+}
+
+/// Compares what is said of each policy in a folder with the file beside it.
+fn compare(folder: &str, least: usize, said: impl Fn(&[u8]) -> Option<String>) {
     let update = env::var_os("UPDATE_EXPECTED").is_some_and(|value| value == "1");
-    let policies = policies("bad");
-    assert!(policies.len() >= 50, "only {} bad policies", policies.len());
+    let policies = policies(folder);
+    assert!(
+        policies.len() >= least,
+        "only {} in {folder}",
+        policies.len()
+    );
     let mut wrong = 0;
     for path in policies {
         let text = fs::read(&path).unwrap();
-        let found = report(&text).unwrap_or_else(|| panic!("{} was loaded", path.display()));
+        let Some(found) = said(&text) else {
+            eprintln!("nothing is said of {}", path.display());
+            wrong += 1;
+            continue;
+        };
         let expected = path.with_extension("expected");
         if update {
             fs::write(&expected, found).unwrap();
@@ -254,7 +292,9 @@ fn any_bytes_are_answered() {
                     compat: false,
                 };
                 let head = policy.head(surface, 0xae80).unwrap();
-                policy.decide(head, &request, |_| {}).unwrap();
+                policy
+                    .decide(head, &request, Bytes::default(), |_| {})
+                    .unwrap();
             }
         } else {
             assert!(!report(&text).unwrap().is_empty());

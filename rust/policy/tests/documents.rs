@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use portcullis_policy::{parse, Heap, Rejection};
+use portcullis_policy::{check, Heap, Rejection};
 
 fn documents() -> Vec<PathBuf> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -18,8 +18,11 @@ fn documents() -> Vec<PathBuf> {
 }
 
 fn must_compile(place: &str, text: &str) {
-    match parse::<Heap>(text.as_bytes()) {
-        Ok(_) => {}
+    match check::<Heap>(text.as_bytes()) {
+        Ok(checked) => {
+            let warnings = checked.warnings.report(text.as_bytes()).to_string();
+            assert_eq!(warnings, "", "{place}:\n{text}");
+        }
         Err(Rejection::Mistakes(mistakes)) => {
             panic!("{place}:\n{}{text}", mistakes.report(text.as_bytes()))
         }
@@ -28,7 +31,7 @@ fn must_compile(place: &str, text: &str) {
 }
 
 /// Whole policies, from `policy` to `end`, and rules that stand alone; returns how many of each.
-fn check(path: &Path) -> (u32, u32) {
+fn examples(path: &Path) -> (u32, u32) {
     let text = std::fs::read_to_string(path).unwrap();
     let mut policy: Option<String> = None;
     let (mut policies, mut rules) = (0, 0);
@@ -67,7 +70,7 @@ fn check(path: &Path) -> (u32, u32) {
 fn what_the_documents_show_compiles() {
     let (mut policies, mut rules) = (0, 0);
     for path in documents() {
-        let (more_policies, more_rules) = check(&path);
+        let (more_policies, more_rules) = examples(&path);
         policies += more_policies;
         rules += more_rules;
     }

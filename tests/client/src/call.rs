@@ -6,7 +6,7 @@ use std::{fmt, os::fd::RawFd, str::FromStr};
 
 use crate::{
     answer::Answer,
-    argument::{Argument, Wish},
+    argument::{Argument, What, Wish},
     command::Command,
     machine::{Machine, Stage},
     surface::Surface,
@@ -33,8 +33,8 @@ impl Call {
             (None, _) => return Err(format!("a COMMAND is missing after `{surface}`")),
         };
         let (wish, compat) = match rest {
-            [] => (Wish::Default, false),
-            ["compat"] => (Wish::Default, true),
+            [] => (Wish::default(), false),
+            ["compat"] => (Wish::default(), true),
             [wish] => (wish.parse()?, false),
             [wish, "compat"] => (wish.parse()?, true),
             [_, second, ..] => return Err(format!("`{second}` is too much")),
@@ -51,8 +51,8 @@ impl Call {
 
     /// Refuses what cannot be said in 32 bits.
     pub fn check(&self) -> Result<(), String> {
-        match self.wish {
-            Wish::Number(number) if self.compat && number > u64::from(u32::MAX) => Err(format!(
+        match self.wish.what {
+            What::Number(number) if self.compat && number > u64::from(u32::MAX) => Err(format!(
                 "{number:#x} does not fit into the argument of a 32-bit call"
             )),
             _ => Ok(()),
@@ -64,13 +64,16 @@ impl Call {
         let fd = machine
             .fd(self.surface, vcpu)
             .map_err(|reason| format!("there is no {} to call: {reason}", self.surface))?;
-        let argument = match self.wish {
-            Wish::Default => self.default_argument()?,
-            Wish::Number(number) => Argument::number(number),
-            Wish::Zero => Argument::zeroed().map_err(no_memory)?,
-            Wish::Bad => Argument::bad().map_err(no_memory)?,
-            Wish::Valid => valid::argument(self, machine, fd)?,
+        let argument = match self.wish.what {
+            What::Default => self.default_argument()?,
+            What::Number(number) => Argument::number(number),
+            What::Zero => Argument::zeroed().map_err(no_memory)?,
+            What::Bad => Argument::bad().map_err(no_memory)?,
+            What::Valid => valid::argument(self, machine, fd)?,
         };
+        let argument = argument
+            .fitted(&self.wish)
+            .map_err(|error| format!("the argument could not be placed: {error}"))?;
         Ok(Prepared {
             fd,
             number: self.command.number,
@@ -115,13 +118,9 @@ impl FromStr for Call {
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.surface, self.command)?;
-        match self.wish {
-            Wish::Default => Ok(()),
-            Wish::Number(number) => write!(f, " {number}"),
-            Wish::Zero => f.write_str(" zero"),
-            Wish::Bad => f.write_str(" bad"),
-            Wish::Valid => f.write_str(" valid"),
-        }?;
+        if self.wish != Wish::default() {
+            write!(f, " {}", self.wish)?;
+        }
         f.write_str(if self.compat { " compat" } else { "" })
     }
 }

@@ -12,6 +12,8 @@ pub enum Failure {
     Usage(String),
     /// This machine has no /dev/kvm.
     NoKvm(String),
+    /// This machine has no such device.
+    Absent(String),
 }
 
 impl Failure {
@@ -19,7 +21,7 @@ impl Failure {
         match self {
             Failure::Unexpected(_) => 1,
             Failure::Usage(_) => 2,
-            Failure::NoKvm(_) => 3,
+            Failure::NoKvm(_) | Failure::Absent(_) => 3,
         }
     }
 }
@@ -27,9 +29,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Unexpected(text) | Failure::Usage(text) | Failure::NoKvm(text) => {
-                f.write_str(text)
-            }
+            Failure::Unexpected(text)
+            | Failure::Usage(text)
+            | Failure::NoKvm(text)
+            | Failure::Absent(text) => f.write_str(text),
         }
     }
 }

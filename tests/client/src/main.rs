@@ -7,7 +7,7 @@
 //! numbers come from the ioctl formulas and the C struct sizes, never from the module's schema:
 //! it is the independent witness.
 //!
-//! Exit codes: 0 as hoped, 1 not as hoped, 2 bad usage, 3 no /dev/kvm here.
+//! Exit codes: 0 as hoped, 1 not as hoped, 2 bad usage, 3 no such device here.
 
 #![deny(unsafe_code)]
 
@@ -28,12 +28,14 @@ mod valid;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use subcommand::{attempt, bench, boot, churn, commands, keep_path, session, spin, storm, write};
+use subcommand::{
+    attempt, bench, boot, churn, commands, keep_path, session, spin, stall, storm, write,
+};
 
 /// A small VMM that asks /dev/kvm for things and says how it was answered.
 ///
 /// Answers read `ok RET` or `errno ENAME (number)`. Exit codes: 0 as hoped, 1 not as hoped,
-/// 2 bad usage, 3 no /dev/kvm here.
+/// 2 bad usage, 3 no such device here.
 #[derive(Parser)]
 #[command(name = "client")]
 struct Cli {
@@ -49,6 +51,7 @@ enum Action {
     Try(attempt::Options),
     Storm(storm::Options),
     Spin(spin::Options),
+    Stall(stall::Options),
     Churn(churn::Options),
     Write(write::Options),
     Bench(bench::Options),
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Action::Try(options) => attempt::run(&options),
         Action::Storm(options) => storm::run(&options),
         Action::Spin(options) => spin::run(&options),
+        Action::Stall(options) => stall::run(&options),
         Action::Churn(options) => churn::run(&options),
         Action::Write(options) => write::run(&options),
         Action::Bench(options) => bench::run(&options),

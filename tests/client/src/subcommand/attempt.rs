@@ -24,6 +24,10 @@ pub struct Options {
     /// A name out of `client commands`, or 0xNUMBER
     command: Command,
     /// A number, zero (a pointer to 64 KiB of zeroes), bad (a pointer to nothing) or valid
+    ///
+    /// Behind zero and valid: `,OFFSET.BYTES=NUMBER` writes a number into it, any number of times;
+    /// `@PLACE` moves it: `@absent` (to memory that comes when it is touched), `@half-absent.N` (all
+    /// but the first N bytes), `@unmapped`, `@half-unmapped.N`.
     #[arg(default_value = "default", hide_default_value = true, value_parser = wish)]
     argument: Wish,
     /// Make the call as a 32-bit process does, by int 0x80
@@ -38,7 +42,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let call = Call {
         surface: options.surface,
         command: options.command.clone(),
-        wish: options.argument,
+        wish: options.argument.clone(),
         compat: options.compat,
     };
     call.check().map_err(Failure::Usage)?;
@@ -50,7 +54,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 
 fn wish(text: &str) -> Result<Wish, String> {
     match text {
-        "default" => Ok(Wish::Default),
+        "default" => Ok(Wish::default()),
         _ => text.parse(),
     }
 }

@@ -10,5 +10,6 @@ pub mod commands;
 pub mod keep_path;
 pub mod session;
 pub mod spin;
+pub mod stall;
 pub mod storm;
 pub mod write;

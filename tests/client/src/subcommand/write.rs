@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read},
+    io::{self, Read, Write},
     path::PathBuf,
 };
 
@@ -34,6 +34,9 @@ pub struct Options {
     /// Write all a second time on the same open file; --expect is for that one
     #[arg(long)]
     twice: bool,
+    /// Afterwards read the same open file to its end and print that as well
+    #[arg(long)]
+    read_back: bool,
     /// Give up CAP_MAC_ADMIN before opening
     #[arg(long)]
     drop_cap: bool,
@@ -60,7 +63,11 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         capability::enter_user_namespace()
             .map_err(while_doing("cannot enter a new user namespace"))?;
     }
-    let file = match OpenOptions::new().write(true).open(&options.file) {
+    let file = match OpenOptions::new()
+        .write(true)
+        .read(options.read_back)
+        .open(&options.file)
+    {
         Ok(file) => file,
         Err(error) => {
             let answer = Answer::Errno(error.raw_os_error().unwrap_or(0));
@@ -78,6 +85,15 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let (mut answer, mut whole) = write_all(options, &file, &bytes);
     if options.twice {
         (answer, whole) = write_all(options, &file, &bytes);
+    }
+    if options.read_back {
+        let mut back = Vec::new();
+        (&file)
+            .read_to_end(&mut back)
+            .map_err(while_doing("cannot read it back"))?;
+        io::stdout()
+            .write_all(&back)
+            .map_err(while_doing("cannot write to stdout"))?;
     }
     let closed = file::close(file);
     if closed != Answer::Ok(0) {

@@ -42,6 +42,13 @@ pub fn close_returned(number: i64) {
     }
 }
 
+/// The file behind an fd that a call returned as its number.
+pub fn owned(number: i64) -> Option<OwnedFd> {
+    let fd = RawFd::try_from(number).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: the kernel made this fd just now for us; nothing else knows it.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// A second fd of the same open file, with a life of its own.
 pub fn duplicate(file: &impl AsRawFd) -> io::Result<OwnedFd> {
     // SAFETY: fcntl copies an fd number and touches no memory.
@@ -62,4 +69,25 @@ pub fn eventfd() -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel made this fd just now for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A file in memory with these bytes.
+pub fn in_memory(bytes: &[u8]) -> io::Result<File> {
+    // SAFETY: the name is a C string.
+    let fd = unsafe { libc::memfd_create(c"argument".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel made this fd just now for us.
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.write_all_at(bytes, 0)?;
+    Ok(file)
+}
+
+/// The error of a libc function that returns 0 if all is well.
+pub fn check(result: libc::c_int) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

@@ -10,3 +10,4 @@ pub mod ioctl;
 pub mod memslot;
 pub mod pages;
 pub mod signals;
+pub mod userfault;

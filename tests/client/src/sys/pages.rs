@@ -2,7 +2,17 @@
 
 //! Memory below 2 GiB, so that 32-bit and 64-bit system calls can name it alike.
 
-use std::{io, mem::size_of, ptr};
+use std::{
+    io,
+    mem::size_of,
+    os::fd::{AsRawFd, RawFd},
+    ptr,
+};
+
+use super::{
+    file::{self, check},
+    userfault::Stuck, //
+};
 
 /// A private anonymous mapping.
 ///
@@ -15,10 +25,28 @@ pub struct Pages {
     start: *mut u8,
     size_bytes: usize,
     usable: bool,
+    stuck: Option<Stuck>,
 }
+
+/// What is behind the first bytes of something that was [moved](Pages::moved).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Memory that is brought in when it is touched.
+    Absent,
+    /// Nothing.
+    Unmapped,
+    /// Memory that does not come before it is served.
+    Stuck,
+}
+
+/// What is moved of a mapping.
+const MOVED_BYTES: usize = 32 * 1024;
+const PAGE: usize = 4096;
 
 // SAFETY: the mapping belongs to the process, not to a thread, and nothing else refers to it.
 unsafe impl Send for Pages {}
+// SAFETY: what can be done with a shared reference only copies bytes out.
+unsafe impl Sync for Pages {}
 
 impl Pages {
     pub fn zeroed(size_bytes: usize) -> io::Result<Self> {
@@ -57,6 +85,54 @@ impl Pages {
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
     }
 
+    /// A copy whose first bytes are the last of a page, `first` of them, and whose rest is on the
+    /// pages behind it; and its address. The first page is resident only if that is asked for.
+    pub fn moved(&self, first: usize, rest: Rest, resident: bool) -> io::Result<(Self, u64)> {
+        let contents = self.bytes_at(0, MOVED_BYTES);
+        let mut bytes = vec![0; PAGE - first];
+        bytes.extend_from_slice(&contents);
+        bytes.resize(PAGE + MOVED_BYTES, 0);
+        // What a file has is read in when it is touched, and not before.
+        let file = file::in_memory(&bytes)?;
+        let mut moved = Self::map_file(bytes.len(), &file)?;
+        let behind = moved.start.wrapping_add(PAGE);
+        let behind_bytes = bytes.len() - PAGE;
+        if resident {
+            // A write, because reading would bring in the neighbours as well.
+            moved.put(0, 0_u8);
+        }
+        match rest {
+            Rest::Absent => {}
+            Rest::Unmapped => {
+                // SAFETY: the range is part of our mapping, and no reference into it exists. Nobody
+                // fills the hole: all memory here is mapped once, before the calls.
+                check(unsafe { libc::munmap(behind.cast(), behind_bytes) })?;
+                moved.size_bytes = PAGE;
+            }
+            Rest::Stuck => {
+                let stuck = bytes.get(PAGE..).unwrap_or_default();
+                moved.stuck = Some(Stuck::new(behind, stuck)?);
+            }
+        }
+        let address = moved.address() + (PAGE - first) as u64;
+        Ok((moved, address))
+    }
+
+    /// The part that does not come before it is served.
+    pub fn stuck(&self) -> Option<&Stuck> {
+        self.stuck.as_ref()
+    }
+
+    /// A copy of the bytes at `offset`; panics like [`Self::put`].
+    pub fn bytes_at(&self, offset: usize, length: usize) -> Vec<u8> {
+        let place = self.place(offset, length);
+        let mut copy = vec![0; length];
+        // SAFETY: `place` checked that the bytes lie in the mapping; whoever writes there meanwhile
+        // spoils the copy and nothing else.
+        unsafe { ptr::copy_nonoverlapping(place, copy.as_mut_ptr(), length) };
+        copy
+    }
+
     /// The number at `offset`, which a guest may be changing; panics like [`Self::put`].
     pub fn number_at(&self, offset: usize) -> u32 {
         let place = self.place(offset, size_of::<u32>()).cast::<u32>();
@@ -67,14 +143,36 @@ impl Pages {
     }
 
     fn map(size_bytes: usize, protection: libc::c_int, usable: bool) -> io::Result<Self> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        Self::map_any(size_bytes, protection, flags, -1, usable)
+    }
+
+    fn map_file(size_bytes: usize, file: &impl AsRawFd) -> io::Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        Self::map_any(
+            size_bytes,
+            protection,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            true,
+        )
+    }
+
+    fn map_any(
+        size_bytes: usize,
+        protection: libc::c_int,
+        flags: libc::c_int,
+        file: RawFd,
+        usable: bool,
+    ) -> io::Result<Self> {
         // SAFETY: a new mapping at an address that the kernel chooses touches no other memory.
         let start = unsafe {
             libc::mmap(
                 ptr::null_mut(),
                 size_bytes,
                 protection,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT,
-                -1,
+                flags | libc::MAP_32BIT,
+                file,
                 0,
             )
         };
@@ -85,6 +183,7 @@ impl Pages {
             start: start.cast(),
             size_bytes,
             usable,
+            stuck: None,
         })
     }
 

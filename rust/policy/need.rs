@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which bytes of the caller's memory the rules of a chain look at.
+
+use crate::compile::Draft;
+use crate::schema::{Argument, Command, Len, Place};
+use crate::{
+    Check, Condition, Conditions, FieldAt, Follow, Grow, Link, Need, OutOfMemory, Reads, Space,
+    Span, Tail, Term, Within,
+};
+
+/// What a chain looks at, while it is being put together.
+#[derive(Clone, Copy)]
+pub(crate) struct Needed {
+    sized_by: Option<Place>,
+    need: Need,
+}
+
+impl Needed {
+    /// For the chain of a command.
+    pub(crate) fn new(command: Option<&'static Command>) -> Self {
+        let sized_by = match command.map(|command| &command.argument) {
+            Some(Argument::Struct(found)) => found.sized_by,
+            _ => None,
+        };
+        Self {
+            sized_by,
+            need: Need::default(),
+        }
+    }
+
+    /// Adds what the conditions of one link look at.
+    pub(crate) fn add<S: Grow>(&mut self, draft: &Draft<S>, conditions: Conditions) {
+        for (reads, tests) in [
+            (&mut self.need.native, conditions.native),
+            (&mut self.need.compat, conditions.compat),
+        ] {
+            for check in tests.checks.of(&draft.checks).unwrap_or_default() {
+                reads.look_at_check(check);
+            }
+            for condition in tests.others.of(&draft.conditions).unwrap_or_default() {
+                reads.look_at(condition, &draft.terms);
+            }
+            if reads.argument > 0 {
+                if let Some(place) = self.sized_by {
+                    reads.sized_by = self.sized_by;
+                    reads.up_to(place.offset, place.width.into());
+                }
+            }
+        }
+    }
+
+    /// Notes it behind those of other chains; returns its place.
+    pub(crate) fn note<S: Grow>(
+        mut self,
+        draft: &Draft<S>,
+        links: &[Link],
+        needs: &mut S::List<Need>,
+        follows: &mut S::List<Follow>,
+    ) -> Result<u16, OutOfMemory> {
+        if self.need == Need::default() {
+            return Ok(0);
+        }
+        let start = follows.len();
+        for link in links {
+            for tests in [link.conditions.native, link.conditions.compat] {
+                for condition in tests.others.of(&draft.conditions).unwrap_or_default() {
+                    let Condition::When {
+                        selector,
+                        behind: Some(behind),
+                    } = *condition
+                    else {
+                        continue;
+                    };
+                    let follow = Follow { selector, behind };
+                    let mut known = S::items(follows).iter_mut().skip(start);
+                    match known.find(|known| known.is_where(&follow)) {
+                        Some(known) => {
+                            known.behind.bytes = known.behind.bytes.max(follow.behind.bytes);
+                        }
+                        None => S::push(follows, follow)?,
+                    }
+                }
+            }
+        }
+        let span = Span::between(start, follows.len());
+        self.need.native.follows = span;
+        self.need.compat.follows = span;
+        if needs.last() != Some(&self.need) {
+            S::push(needs, self.need)?;
+        }
+        // There are no more of them than entries, and one.
+        Ok(u16::try_from(needs.len() - 1).unwrap_or(u16::MAX))
+    }
+}
+
+impl Follow {
+    /// Whether both are read at the same place of the same calls. They need not be as long: SEV and
+    /// TDX number their commands alike.
+    fn is_where(&self, other: &Self) -> bool {
+        self.selector.place == other.selector.place
+            && self.selector.mask == other.selector.mask
+            && self.selector.value == other.selector.value
+            && self.behind.pointer == other.behind.pointer
+    }
+}
+
+impl Tail {
+    /// Both of two arrays that begin at the same place and have as many elements, such as those of
+    /// `VFIO_DEVICE_SET_IRQS`: whatever one of them needs.
+    fn and(self, other: Self) -> Self {
+        let limit_of = |tail: Self| match tail.len {
+            Len::Fixed(limit) | Len::Counted { limit, .. } | Len::Rest { limit, .. } => limit,
+        };
+        let strict = if limit_of(other) < limit_of(self) {
+            other
+        } else {
+            self
+        };
+        Self {
+            stride: self.stride.max(other.stride),
+            ..strict
+        }
+    }
+}
+
+impl Reads {
+    fn up_to(&mut self, offset: u32, bytes: u32) {
+        self.argument = self.argument.max(offset.saturating_add(bytes));
+    }
+
+    fn look_at(&mut self, condition: &Condition, terms: &[Term]) {
+        match condition {
+            Condition::Check(check) => self.look_at_check(check),
+            Condition::Among { at, .. } => self.look_at_field(*at),
+            Condition::Sum { terms: sum, .. } => {
+                for term in sum.of(terms).unwrap_or_default() {
+                    match term {
+                        Term::Field(at) => self.look_at_field(*at),
+                        Term::Remaining { size, .. } => self.up_to(size.offset, size.width.into()),
+                        Term::Number(_) => {}
+                    }
+                }
+            }
+            Condition::When { selector, behind } => {
+                self.up_to(selector.place.offset, selector.place.width.into());
+                if let Some(behind) = behind {
+                    self.up_to(behind.pointer, 8);
+                }
+            }
+            Condition::Each { array, .. } => match array.within {
+                Within::Inside {
+                    space: Space::Argument,
+                    offset,
+                    count,
+                } => self.up_to(offset, count.saturating_mul(array.stride)),
+                Within::Inside { .. } => {}
+                Within::AtEnd(tail) => {
+                    self.tail = Some(self.tail.map_or(tail, |other| other.and(tail)));
+                    let place = match tail.len {
+                        Len::Counted { count, .. } => count,
+                        Len::Rest { size, .. } => size,
+                        Len::Fixed(_) => return,
+                    };
+                    self.up_to(place.offset, place.width.into());
+                }
+            },
+        }
+    }
+
+    fn look_at_check(&mut self, check: &Check) {
+        if check.space == Space::Argument {
+            self.up_to(check.offset, check.width.into());
+        }
+    }
+
+    /// What is behind a pointer is read because of the `When` in front of it, and elements because
+    /// of the `Each`.
+    fn look_at_field(&mut self, at: FieldAt) {
+        if at.space == Space::Argument {
+            self.up_to(at.offset, at.width().into());
+        }
+    }
+}

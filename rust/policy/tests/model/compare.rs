@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The engine's answer against the reference's, and the engine's reads against its contract: each
+//! byte at most once, none that no rule for the call looks at, none that is missing.
+
+use super::judge::{judge, Outcome, Pages};
+use super::Policy;
+use portcullis_policy::{parse, Bytes, Heap, Memory, Rejection, Request, Verdict, PADDING};
+
+/// The caller's memory, with a record of what was read.
+struct Recorder<'a> {
+    pages: &'a Pages,
+    read: Vec<(u128, u128)>,
+}
+
+impl Memory for Recorder<'_> {
+    fn read(&mut self, address: u64, into: &mut [u8]) -> bool {
+        let (address, len) = (u128::from(address), into.len() as u128);
+        self.read.push((address, len));
+        match self.pages.bytes(address, len) {
+            Some(bytes) => {
+                into.copy_from_slice(&bytes);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// A policy that the engine has compiled.
+pub struct Compiled {
+    pub engine: portcullis_policy::Policy<Heap>,
+    pub text: String,
+    lines: Vec<u32>,
+}
+
+/// The engine's own form of a policy that has no mistake.
+pub fn compile(policy: &Policy) -> Result<Compiled, String> {
+    let (text, _, lines) = policy.text();
+    match parse::<Heap>(text.as_bytes()) {
+        Ok(engine) => Ok(Compiled {
+            engine,
+            text,
+            lines,
+        }),
+        Err(Rejection::Mistakes(mistakes)) => Err(format!(
+            "a policy without a mistake was rejected:\n{}",
+            mistakes.report(text.as_bytes())
+        )),
+        Err(Rejection::OutOfMemory) => Err("out of memory".into()),
+    }
+}
+
+/// Pieces that touch become one: where each begins and ends.
+fn joined(pieces: &[(u128, u128)]) -> Vec<(u128, u128)> {
+    let mut pieces = pieces.to_vec();
+    pieces.sort();
+    let mut joined: Vec<(u128, u128)> = Vec::new();
+    for (start, len) in pieces.into_iter().filter(|piece| piece.1 > 0) {
+        match joined.last_mut() {
+            Some(last) if last.1 >= start => last.1 = last.1.max(start + len),
+            _ => joined.push((start, start + len)),
+        }
+    }
+    joined
+}
+
+/// Whether some byte is in two of the pieces.
+fn overlap(pieces: &[(u128, u128)]) -> bool {
+    let all: u128 = pieces.iter().map(|piece| piece.1).sum();
+    let once: u128 = joined(pieces).iter().map(|piece| piece.1 - piece.0).sum();
+    all != once
+}
+
+/// Whether the engine does with a call what the reference does; what it did.
+pub fn compare(
+    policy: &Policy,
+    compiled: &Compiled,
+    request: &Request,
+    pages: &Pages,
+) -> Result<Outcome, String> {
+    let engine = &compiled.engine;
+    let expected = judge(policy, &compiled.lines, request, pages);
+    let head = engine
+        .head(request.surface, request.command)
+        .ok_or("there is no head")?;
+    let mut memory = Recorder {
+        pages,
+        read: Vec::new(),
+    };
+    let fetched = engine.fetch::<Heap>(head, request, &mut memory);
+    let decide = |bytes: Bytes<'_>| {
+        let mut audits = Vec::new();
+        let mut lost = false;
+        let decision = engine.decide(head, request, bytes, |link| match engine.rule(link) {
+            Some(rule) => audits.push(rule.line),
+            None => lost = true,
+        });
+        let decision = decision.ok_or("the table does not hang together")?;
+        let rule = engine.rule(decision.link).ok_or("a link without a rule")?;
+        let target = engine
+            .target(decision.link)
+            .ok_or("a link without a target")?;
+        // Calls are counted under the right command.
+        let is_counted = target.surface == request.surface
+            && target
+                .command
+                .is_none_or(|command| command == request.command);
+        if lost || !is_counted {
+            return Err(format!("the link {} is for {target:?}", decision.link));
+        }
+        let outcome = Outcome::Judged {
+            verdict: decision.verdict,
+            line: rule.line,
+            audits,
+        };
+        Ok((outcome, decision.link))
+    };
+    let found = match &fetched {
+        Ok(fetched) => {
+            let (outcome, link) = decide(fetched.bytes())?;
+            match engine.plain_allow(request.surface, request.command) {
+                Some(short) if short != link => {
+                    return Err(format!("the shortcut is link {short}, the long way {link}"))
+                }
+                _ => outcome,
+            }
+        }
+        Err(unread) => Outcome::Unread(*unread),
+    };
+    if found != expected.outcome {
+        return Err(format!(
+            "the engine: {found:?}\nthe reference: {:?}",
+            expected.outcome
+        ));
+    }
+
+    // A pointer into the argument itself has its bytes read once for each.
+    if overlap(&memory.read) && !overlap(&expected.read) {
+        return Err(format!("a byte was read twice: {:x?}", memory.read));
+    }
+    let (read, wanted) = (joined(&memory.read), joined(&expected.read));
+    let within = |piece: &(u128, u128)| {
+        wanted
+            .iter()
+            .any(|all| all.0 <= piece.0 && piece.1 <= all.1)
+    };
+    let right = match found {
+        Outcome::Judged { .. } => read == wanted,
+        // Where it stops is the engine's own affair.
+        Outcome::Unread(_) => read.iter().all(within),
+    };
+    if !right {
+        return Err(format!("read: {read:x?}\nlooked at: {wanted:x?}"));
+    }
+
+    // The short way of a call whose argument is one piece.
+    let reads = engine
+        .reads(head, request.compat)
+        .ok_or("there are no reads")?;
+    if let Some(len) = reads.one_piece() {
+        let bytes = pages.bytes(u128::from(request.arg), u128::from(len));
+        let again = match bytes {
+            Some(mut argument) => {
+                argument.extend([0x5a; PADDING]);
+                decide(Bytes {
+                    argument: &argument,
+                    ..Bytes::default()
+                })?
+                .0
+            }
+            None => Outcome::Unread(portcullis_policy::Unread::Fault),
+        };
+        if again != found {
+            return Err(format!("read in one piece: {again:?}, else: {found:?}"));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a call went through.
+pub fn is_allowed(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Judged {
+            verdict: Verdict::Allow,
+            ..
+        }
+    )
+}
+
+/// What of a policy is needed for it to fail with a call: rules and conditions are left out while it
+/// still does.
+pub fn shrink(policy: &Policy, fails: impl Fn(&Policy) -> bool) -> Policy {
+    let mut least = policy.clone();
+    loop {
+        let before = least.text().0.len();
+        for index in (0..least.rules.len()).rev() {
+            let mut less = least.clone();
+            less.rules.remove(index);
+            if fails(&less) {
+                least = less;
+                continue;
+            }
+            let mut less = least.clone();
+            less.rules[index].before.clear();
+            if fails(&less) {
+                least = less;
+            }
+            for target in (0..least.rules[index].targets.len()).rev() {
+                let mut less = least.clone();
+                less.rules[index].targets.remove(target);
+                if !less.rules[index].targets.is_empty() && fails(&less) {
+                    least = less;
+                }
+            }
+            for condition in (0..least.rules[index].conditions.len()).rev() {
+                let mut less = least.clone();
+                less.rules[index].conditions.remove(condition);
+                if fails(&less) {
+                    least = less;
+                }
+            }
+        }
+        if least.text().0.len() == before {
+            return least;
+        }
+    }
+}

@@ -1,0 +1,790 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Policies and calls at random, such that they meet: a policy speaks about few commands, and what a
+//! rule compares with is put into the caller's memory more often than not.
+
+use super::judge::{layout_for, speaks_about, Pages};
+use super::{known, resolve, Action, Choices, Comparison, Condition, Layout, Policy, Quantifier};
+use super::{Rule, Spec, Spot, Target, Term, Test, Value};
+use portcullis_policy::schema::{
+    self, Argument, Array, At, Command, Field, FieldKind, Len, Place, Variant,
+};
+use portcullis_policy::{Request, Surface};
+
+const ERRNOS: [(&str, u16); 3] = [("EPERM", 1), ("EINVAL", 22), ("EACCES", 13)];
+/// Some share their low byte with commands of the schema.
+const NUMBERS: [u32; 6] = [0, 0x80, 0xffff_ff80, 0x1234_5678, 0x67, u32::MAX];
+
+/// The commands that some surface has.
+pub fn commands() -> &'static [&'static Command] {
+    use std::sync::OnceLock;
+    static COMMANDS: OnceLock<Vec<&'static Command>> = OnceLock::new();
+    COMMANDS.get_or_init(|| {
+        let all = schema::commands().iter();
+        all.filter(|command| !command.handled.is_empty()).collect()
+    })
+}
+
+/// A few commands that a policy is about; some have the same struct.
+fn pool(choices: &mut impl Choices) -> Vec<&'static Command> {
+    let mut pool = Vec::new();
+    for _ in 0..=choices.below(4) {
+        let command = choices.pick(commands());
+        pool.push(command);
+        if let (Argument::Struct(one), true) = (&command.argument, choices.one_in(2)) {
+            let all = commands().iter().copied();
+            let same: Vec<_> = all
+                .filter(|other| {
+                    matches!(other.argument, Argument::Struct(two) if std::ptr::eq(*one, two))
+                })
+                .collect();
+            pool.push(choices.pick(&same));
+        }
+    }
+    pool
+}
+
+/// A policy, and the commands that it is about.
+pub fn policy(choices: &mut impl Choices) -> (Policy, Vec<&'static Command>) {
+    let pool = pool(choices);
+    let (default, default_text) = choices.pick(&[
+        (Action::Allow, "default allow"),
+        (Action::Deny(1), "default deny"),
+        (Action::Deny(13), "default deny errno EACCES # why"),
+    ]);
+    let count = match choices.below(8) {
+        0 => choices.below(40),
+        _ => 1 + choices.below(8),
+    };
+    let rules = (0..count).map(|_| rule(choices, &pool)).collect();
+    let policy = Policy {
+        default,
+        default_text: default_text.into(),
+        rules,
+    };
+    (policy, pool)
+}
+
+fn rule(choices: &mut impl Choices, pool: &[&'static Command]) -> Rule {
+    let before = choices.pick(&[
+        "",
+        "",
+        "",
+        "\n",
+        "# a comment, if arg == 1\n",
+        " \t\n  # end\n",
+    ]);
+    let action = match choices.below(4) {
+        0 => Action::Allow,
+        1 => Action::Audit,
+        _ => Action::Deny(choices.pick(&ERRNOS).1),
+    };
+    let (surface, targets) = targets(choices, pool);
+    let layouts = layouts(surface, &targets);
+    let mut conditions = Vec::new();
+    let mut left = match choices.below(6) {
+        0 => 0,
+        1 => 16,
+        _ => 3,
+    };
+    while left > 0 && choices.below(4) > 0 {
+        if let Some(condition) = condition(choices, &layouts, left) {
+            left -= match &condition {
+                Condition::Compare(_) => 1,
+                Condition::Each(_, _, inner) => inner.len(),
+            };
+            conditions.push(condition);
+        }
+    }
+    let mut behind = String::new();
+    if let Action::Deny(errno) = action {
+        let name = ERRNOS.iter().find(|row| row.1 == errno).unwrap().0;
+        if errno != 1 || choices.one_in(2) {
+            behind = format!(" errno {name}");
+        }
+    }
+    if choices.one_in(8) {
+        behind += " reason \"if arg == 1 # no comment\"";
+    }
+    if choices.one_in(8) {
+        behind += "\t # a comment";
+    }
+    Rule {
+        before: before.into(),
+        action,
+        surface,
+        targets,
+        conditions,
+        behind,
+    }
+}
+
+fn targets(
+    choices: &mut impl Choices,
+    pool: &[&'static Command],
+) -> (Option<Surface>, Vec<Target>) {
+    let number = |choices: &mut _, number: u32| {
+        Target::Number(number, written(choices, u64::from(number), false))
+    };
+    let command = choices.pick(pool);
+    let surfaces: Vec<Surface> = command.surfaces().collect();
+    let surface = choices.pick(&surfaces);
+    let many = match choices.below(3) {
+        0 => choices.below(4),
+        _ => 0,
+    };
+    match choices.below(8) {
+        0 => (Some(surface), vec![Target::Star]),
+        1 => {
+            let surface = match choices.one_in(2) {
+                true => surface,
+                false => choices.pick(&Surface::ALL),
+            };
+            let some = (0..=many).map(|_| {
+                let found = choices.pick(pool);
+                match choices.below(3) {
+                    0 if found.is_on(surface) => Target::Name(found),
+                    1 => {
+                        let known = choices.pick(&[found.number, found.compat_number]);
+                        number(choices, known)
+                    }
+                    _ => {
+                        let unknown = choices.pick(&NUMBERS);
+                        number(choices, unknown)
+                    }
+                }
+            });
+            (Some(surface), some.collect())
+        }
+        2 | 3 => {
+            let mut some = vec![Target::Name(command)];
+            for _ in 0..many {
+                let other = choices.pick(pool);
+                if other.is_on(surface) {
+                    some.push(Target::Name(other));
+                }
+            }
+            (Some(surface), some)
+        }
+        _ => {
+            let mut some = vec![Target::Name(command)];
+            some.extend((0..many).map(|_| Target::Name(choices.pick(pool))));
+            (None, some)
+        }
+    }
+}
+
+/// For each layout that the conditions of a rule are read for; `None` where no field is known.
+fn layouts(surface: Option<Surface>, targets: &[Target]) -> Vec<Option<Layout>> {
+    let mut all = Vec::new();
+    for target in targets {
+        let command = match target {
+            Target::Star => None,
+            Target::Name(command) => Some(*command),
+            Target::Number(number, _) => known(surface.unwrap(), *number),
+        };
+        match command {
+            None => all.push(None),
+            Some(command) => all.extend(Layout::all(command).into_iter().map(Some)),
+        }
+    }
+    all
+}
+
+fn condition(
+    choices: &mut impl Choices,
+    layouts: &[Option<Layout>],
+    left: usize,
+) -> Option<Condition> {
+    if let (Some(layout), true) = (layouts[0], choices.one_in(3)) {
+        let path = any_path(choices, layout, |kind| matches!(kind, FieldKind::Array(_)))?;
+        let mut arrays = Vec::new();
+        for layout in layouts {
+            match layout.as_ref()?.find(&path)?.1.kind {
+                FieldKind::Array(array) => arrays.push(array),
+                _ => return None,
+            }
+        }
+        let mut inner = Vec::new();
+        for _ in 0..=choices.below(3).min(left as u64 - 1) {
+            inner.extend(comparison(choices, layouts, Some(&arrays)));
+        }
+        if inner.is_empty() {
+            return None;
+        }
+        let quantifier = choices.pick(&[Quantifier::Any, Quantifier::All, Quantifier::No]);
+        return Some(Condition::Each(quantifier, path, inner));
+    }
+    comparison(choices, layouts, None).map(Condition::Compare)
+}
+
+/// The path of some field of that kind.
+fn any_path(
+    choices: &mut impl Choices,
+    layout: Layout,
+    wanted: impl Fn(FieldKind) -> bool,
+) -> Option<String> {
+    let variants = layout.variants();
+    let (prefix, fields) = match choices.below(2) {
+        0 if !variants.is_empty() => {
+            let variant = &variants[choices.below(variants.len() as u64) as usize];
+            (format!("{}.", variant.name), variant.fields)
+        }
+        _ => (String::new(), layout.fields()),
+    };
+    let fields: Vec<&Field> = fields.iter().filter(|field| wanted(field.kind)).collect();
+    if fields.is_empty() {
+        return None;
+    }
+    Some(prefix + choices.pick(&fields).name)
+}
+
+/// A term that each of the layouts has, and what it is like in each.
+fn term(
+    choices: &mut impl Choices,
+    layouts: &[Option<Layout>],
+    arrays: Option<&[&'static Array]>,
+) -> Option<(Term, Vec<Spec>)> {
+    let index = |choices: &mut _, path: String, array: &Array| {
+        let Len::Fixed(count) = array.len else {
+            return Some(Term::Count(path));
+        };
+        if count == 0 {
+            return None;
+        }
+        let index = u64::from(count - 1) & Choices::number(choices);
+        let inner = Choices::below(choices, array.fields.len() as u64) as usize;
+        let inner = match array.fields[inner].name {
+            "element" if array.fields.len() == 1 => None,
+            name => Some(name.into()),
+        };
+        Some(Term::Item(path, index as u32, inner))
+    };
+    let term = match (arrays, layouts[0]) {
+        (Some(arrays), _) => {
+            let fields = arrays[0].fields;
+            let field = &fields[choices.below(fields.len() as u64) as usize];
+            match field.kind {
+                FieldKind::Array(array) => index(choices, field.name.into(), array)?,
+                _ => Term::Field(field.name.into()),
+            }
+        }
+        (None, Some(layout)) if !layout.fields().is_empty() && !choices.one_in(12) => match choices
+            .below(8)
+        {
+            0..=4 => {
+                let path = any_path(choices, layout, |kind| !matches!(kind, FieldKind::Array(_)));
+                Term::Field(path?)
+            }
+            _ => {
+                let path = any_path(choices, layout, |kind| matches!(kind, FieldKind::Array(_)))?;
+                match layout.find(&path)?.1.kind {
+                    FieldKind::Array(array) => index(choices, path, array)?,
+                    _ => return None,
+                }
+            }
+        },
+        _ if choices.one_in(4) => Term::Compat,
+        _ => Term::Arg,
+    };
+    let mut specs = Vec::new();
+    for (at, layout) in layouts.iter().enumerate() {
+        let array = arrays.map(|arrays| arrays[at]);
+        specs.push(resolve(&term, *layout, array)?.1);
+    }
+    Some((term, specs))
+}
+
+fn comparison(
+    choices: &mut impl Choices,
+    layouts: &[Option<Layout>],
+    arrays: Option<&[&'static Array]>,
+) -> Option<Comparison> {
+    let (first, mut specs) = term(choices, layouts, arrays)?;
+    let may_be_added = |term: &Term, specs: &[Spec]| {
+        !matches!(term, Term::Compat) && specs.iter().all(|spec| spec.least == 0)
+    };
+    let mut terms = vec![first];
+    if may_be_added(&terms[0], &specs) && choices.one_in(4) {
+        for _ in 0..=choices.below(3) {
+            if choices.one_in(3) {
+                let number = match choices.below(3) {
+                    0 => u64::MAX - choices.below(3),
+                    1 => choices.below(5000),
+                    _ => choices.number(),
+                };
+                let at = choices.below(terms.len() as u64 + 1) as usize;
+                terms.insert(at, Term::Number(number));
+            } else if let Some((more, its)) = term(choices, layouts, arrays) {
+                if may_be_added(&more, &its) {
+                    terms.push(more);
+                }
+            }
+        }
+    }
+    let is_sum = terms.len() > 1;
+    let is_count = !is_sum && matches!(terms[0], Term::Count(_));
+    if is_sum {
+        specs = vec![Spec::new(8, false, &[])];
+    }
+    if !is_sum && matches!(terms[0], Term::Compat) {
+        let value = i128::from(choices.below(2));
+        let text = value.to_string();
+        let test = Test::Compare(choices.pick(&["==", "!="]), Value { value, text });
+        return Some(Comparison { terms, test });
+    }
+    let is_signed = specs.iter().any(|spec| spec.least < 0);
+    let operators: &[&'static str] = match () {
+        () if is_sum => &["==", "!=", "<", "<=", ">", ">=", "aligned", "in"],
+        () if is_signed || is_count => &["==", "!=", "<", "<=", ">", ">=", "in"],
+        () => &[
+            "==", "!=", "<", "<=", ">", ">=", "has", "any-of", "subset", "aligned", "in",
+        ],
+    };
+    let operator = choices.pick(operators);
+    if operator == "in" {
+        let mut ranges = Vec::new();
+        let count = match choices.below(10) {
+            0 => choices.below(64),
+            _ => choices.below(4),
+        };
+        for _ in 0..=count {
+            let first = value(choices, &specs);
+            let last = match choices.one_in(2) {
+                true => first.clone(),
+                false => value(choices, &specs),
+            };
+            ranges.push(match first.value <= last.value {
+                true => (first, last),
+                false => (last, first),
+            });
+        }
+        let test = Test::In(ranges);
+        return Some(Comparison { terms, test });
+    }
+    let value = match operator {
+        "aligned" => {
+            let greatest = specs.iter().map(|spec| spec.greatest).min()?;
+            let bits = u64::from(128 - greatest.leading_zeros());
+            let value = 1_i128 << choices.below(bits).max(1);
+            let text = written(choices, value as u64, true);
+            Value { value, text }
+        }
+        _ => value(choices, &specs),
+    };
+    // What the language refuses: conditions that never vary.
+    let is_refused = specs.iter().any(|spec| match operator {
+        "<" | ">=" => value.value == spec.least,
+        ">" | "<=" => value.value == spec.greatest && !is_sum,
+        "any-of" | "has" => value.value == 0,
+        "subset" => value.value == spec.greatest,
+        _ => false,
+    });
+    if is_refused {
+        return None;
+    }
+    let test = Test::Compare(operator, value);
+    Some(Comparison { terms, test })
+}
+
+/// A number as some people write it.
+fn written(choices: &mut impl Choices, number: u64, suffixes: bool) -> String {
+    let (mut number, mut suffix) = (number, "");
+    if suffixes && number > 0 && choices.one_in(2) {
+        for unit in ["K", "M", "G", "T"] {
+            if number % 1024 == 0 {
+                (number, suffix) = (number / 1024, unit);
+            }
+        }
+    }
+    match choices.below(3) {
+        0 => format!("{number:#x}{suffix}"),
+        1 => format!("0x{number:016X}{suffix}"),
+        _ => format!("{number}{suffix}"),
+    }
+}
+
+/// A constant as a number that is at most `greatest`: the bits of a negative one may be meant.
+fn constant(place: u16, greatest: i128) -> (i128, &'static str) {
+    let constant = &schema::constants()[usize::from(place)];
+    let value = match greatest == i128::from(u64::MAX) {
+        true => i128::from(constant.value),
+        false => i128::from(constant.value as i64),
+    };
+    (value, constant.name)
+}
+
+/// A value that all of them can have.
+fn value(choices: &mut impl Choices, specs: &[Spec]) -> Value {
+    let least = specs.iter().map(|spec| spec.least).max().unwrap();
+    let greatest = specs.iter().map(|spec| spec.greatest).min().unwrap();
+    let fits = |value: i128| (least..=greatest).contains(&value);
+    let constants = specs[choices.below(specs.len() as u64) as usize].constants;
+    let all = schema::constants().len() as u64;
+    if all > 0 && choices.one_in(3) {
+        let place = match constants.is_empty() || choices.one_in(4) {
+            true => choices.below(all) as u16,
+            false => choices.pick(constants),
+        };
+        let (mut value, name) = constant(place, greatest);
+        if fits(value) {
+            let mut text = String::from(name);
+            for _ in 0..choices.below(3) {
+                if constants.is_empty() || value < 0 {
+                    break;
+                }
+                let (more, name) = constant(choices.pick(constants), greatest);
+                if more >= 0 && fits(value | more) {
+                    value |= more;
+                    text = format!("{text}|{name}");
+                }
+            }
+            return Value { value, text };
+        }
+    }
+    let value = match choices.below(8) {
+        0 => least,
+        1 => greatest,
+        2 => greatest - i128::from(choices.below(3)),
+        3 => least + i128::from(choices.below(3)),
+        4 => i128::from(choices.below(10)),
+        5 => 1 << choices.below(64),
+        6 => i128::from(choices.number() as i64) >> choices.below(64),
+        _ => i128::from(choices.number()) >> choices.below(64),
+    };
+    let value = match fits(value) {
+        true => value,
+        false => value.rem_euclid(greatest.min(1 << 64) + 1),
+    };
+    let text = match value < 0 {
+        true => format!("-{}", written(choices, value.unsigned_abs() as u64, true)),
+        false => {
+            let bits = value as u64;
+            match choices.below(6) {
+                0 => {
+                    let mask = choices.number();
+                    let (one, two) = (bits & mask, bits & !mask);
+                    let one = written(choices, one, true);
+                    format!("{one} | {}", written(choices, two, true))
+                }
+                _ => written(choices, bits, true),
+            }
+        }
+    };
+    Value { value, text }
+}
+
+/// A call, and the memory of the caller.
+pub fn call(
+    choices: &mut impl Choices,
+    policy: &Policy,
+    pool: &[&'static Command],
+) -> (Request, Pages) {
+    let command = choices.pick(pool);
+    let number = match choices.below(16) {
+        0 => choices.pick(&NUMBERS),
+        1 => command.number ^ (1 << choices.below(32)),
+        2..=4 => command.compat_number,
+        _ => command.number,
+    };
+    let surfaces: Vec<Surface> = command.surfaces().collect();
+    let surface = match choices.one_in(16) {
+        true => choices.pick(&Surface::ALL),
+        false => choices.pick(&surfaces),
+    };
+    let mut request = Request {
+        surface,
+        command: number,
+        arg: match choices.below(8) {
+            0 => 0,
+            1 => u64::MAX - choices.below(300),
+            2 => choices.number() >> choices.below(64),
+            _ => 0x7fff_0000_1000 + choices.below(4096),
+        },
+        compat: choices.one_in(3),
+    };
+    let mut scene = Scene {
+        request,
+        argument: Vec::new(),
+        behind: Vec::new(),
+        pointer: 0x6000_0000_0000,
+        pointer_at: None,
+    };
+    let layout =
+        known(surface, number).map(|command| Layout::of(command, request.command, request.compat));
+    let whole = layout.and_then(|layout| layout.whole());
+    if let (Some(layout), Some(whole)) = (layout, whole) {
+        scene.lay_out(choices, layout, whole);
+    }
+    // What some of the rules compare with.
+    let rules: Vec<&Rule> = policy
+        .rules
+        .iter()
+        .filter(|rule| speaks_about(rule, &request))
+        .collect();
+    if !rules.is_empty() {
+        for _ in 0..choices.below(3) {
+            let rule = choices.pick(&rules);
+            scene.aim(choices, rule, layout_for(rule, &request));
+        }
+    }
+    request = scene.request;
+    let mut pages = Pages::default();
+    if !scene.argument.is_empty() {
+        // Nothing lies beyond the last address.
+        let room = u64::MAX - request.arg;
+        scene
+            .argument
+            .truncate(room.saturating_add(1).min(1 << 30) as usize);
+        if choices.one_in(16) {
+            let len = choices.below(scene.argument.len() as u64 + 1);
+            scene.argument.truncate(len as usize);
+        }
+        let end = u128::from(request.arg) + scene.argument.len() as u128;
+        let pointer = u128::from(scene.pointer);
+        let apart = pointer >= end || pointer + 4096 <= u128::from(request.arg);
+        // Pieces that follow one another, as pages do.
+        let cut = choices.below(scene.argument.len() as u64 + 1) as usize;
+        let rest = scene.argument.split_off(cut);
+        let middle = request.arg.wrapping_add(cut as u64);
+        pages.0.push((request.arg, scene.argument));
+        pages.0.push((middle, rest));
+        if !scene.behind.is_empty() && apart && !choices.one_in(16) {
+            pages.0.push((scene.pointer, scene.behind));
+        }
+        pages.0.retain(|piece| !piece.1.is_empty());
+    }
+    (request, pages)
+}
+
+struct Scene {
+    request: Request,
+    argument: Vec<u8>,
+    behind: Vec<u8>,
+    /// Where `behind` is.
+    pointer: u64,
+    /// Where the argument has the pointer to it.
+    pointer_at: Option<u32>,
+}
+
+fn put(bytes: &mut [u8], offset: u32, width: u8, value: u64) {
+    let offset = offset as usize;
+    if let Some(place) = bytes.get_mut(offset..offset + usize::from(width)) {
+        place.copy_from_slice(&value.to_le_bytes()[..usize::from(width)]);
+    }
+}
+
+impl Scene {
+    fn place(&mut self, place: Place, value: u64) {
+        put(&mut self.argument, place.offset, place.width, value);
+    }
+
+    /// An argument such as this command has, of whatever is left in the caller's memory.
+    fn lay_out(&mut self, choices: &mut impl Choices, layout: Layout, whole: &schema::Struct) {
+        let inline = layout.variants().iter().map(|variant| match variant.at {
+            At::Inline(base) => base + variant.size,
+            At::Pointer(pointer) => pointer + 8,
+        });
+        let len = inline.fold(layout.size(), u32::max);
+        let mut tail = 0;
+        let mut count_at = None;
+        for field in layout.fields() {
+            let FieldKind::Array(array) = field.kind else {
+                continue;
+            };
+            let (Len::Counted { limit, .. } | Len::Rest { limit, .. }) = array.len else {
+                continue;
+            };
+            let count = match choices.below(64) {
+                0 => u64::from(limit),
+                1 => u64::from(limit) + 1,
+                2 => choices.number() >> choices.below(64),
+                _ => choices.below(4),
+            };
+            let there = (count.min(u64::from(limit)) as u32) * array.stride;
+            tail = field.offset + there;
+            count_at = Some(match array.len {
+                Len::Counted { count: place, .. } => (place, count),
+                Len::Rest { size, .. } => {
+                    let said = count.wrapping_mul(u64::from(array.stride));
+                    let odd = choices.below(u64::from(array.stride));
+                    let said = said.wrapping_add(odd);
+                    (size, said.wrapping_add(u64::from(field.offset)))
+                }
+                Len::Fixed(_) => unreachable!(),
+            });
+        }
+        let len = len.max(tail) as usize;
+        self.argument = match choices.below(4) {
+            0 => vec![0; len],
+            1 => vec![0xff; len],
+            2 => (0..len).map(|at| (at % 3 == 0) as u8).collect(),
+            _ => (0..len.div_ceil(8))
+                .flat_map(|_| choices.number().to_le_bytes())
+                .take(len)
+                .collect(),
+        };
+        if let Some(place) = whole.sized_by {
+            let said = match choices.below(4) {
+                0 => choices.below(len as u64 + 1),
+                1 => u64::MAX,
+                _ => len as u64,
+            };
+            self.place(place, said);
+        }
+        if let Some((place, said)) = count_at {
+            self.place(place, said);
+        }
+        for variant in layout.variants() {
+            if let At::Pointer(pointer) = variant.at {
+                self.pointer_at = Some(pointer);
+                self.behind
+                    .resize(self.behind.len().max(variant.size as usize), 0);
+            }
+        }
+        for at in 0..self.behind.len().div_ceil(8) {
+            put(&mut self.behind, at as u32 * 8, 8, choices.number());
+        }
+        if let Some(pointer) = self.pointer_at {
+            let to = match choices.below(16) {
+                0 => 0,
+                1 => self.request.arg,
+                2 => choices.number(),
+                _ => self.pointer,
+            };
+            put(&mut self.argument, pointer, 8, to);
+        }
+        if !layout.variants().is_empty() {
+            let variant = choices.below(layout.variants().len() as u64) as usize;
+            self.select(choices, &layout.variants()[variant]);
+        }
+    }
+
+    fn select(&mut self, choices: &mut impl Choices, variant: &Variant) {
+        if !choices.one_in(8) {
+            let selector = variant.selector;
+            let others = choices.number() & !selector.mask;
+            self.place(selector.place, selector.value | others);
+        }
+    }
+
+    /// Makes some of a rule's conditions hold, or nearly.
+    fn aim(&mut self, choices: &mut impl Choices, rule: &Rule, layout: Option<Layout>) {
+        for condition in &rule.conditions {
+            if choices.one_in(8) {
+                continue;
+            }
+            match condition {
+                Condition::Compare(comparison) => self.hit(choices, comparison, layout, None),
+                Condition::Each(quantifier, path, inner) => {
+                    let Some((variant, field)) = layout.and_then(|layout| layout.find(path)) else {
+                        continue;
+                    };
+                    let FieldKind::Array(array) = field.kind else {
+                        continue;
+                    };
+                    if let Some(variant) = variant {
+                        self.select(choices, variant);
+                    }
+                    let len = match variant.map(|variant| variant.at) {
+                        Some(At::Pointer(_)) => self.behind.len(),
+                        _ => self.argument.len(),
+                    } as u32;
+                    let base = field.offset
+                        + match variant.map(|variant| variant.at) {
+                            Some(At::Inline(base)) => base,
+                            _ => 0,
+                        };
+                    let there = match array.len {
+                        Len::Fixed(count) => count,
+                        _ => len.saturating_sub(base) / array.stride,
+                    };
+                    let all = *quantifier == Quantifier::All && there <= 16;
+                    for index in 0..there.min(if all { 16 } else { 1 }) {
+                        let index = match all {
+                            true => index,
+                            false => choices.below(u64::from(there)) as u32,
+                        };
+                        let base = base + index * array.stride;
+                        for comparison in inner {
+                            self.hit(choices, comparison, layout, Some((array, base, variant)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn hit(
+        &mut self,
+        choices: &mut impl Choices,
+        comparison: &Comparison,
+        layout: Option<Layout>,
+        element: Option<(&'static Array, u32, Option<&'static Variant>)>,
+    ) {
+        let wanted = match &comparison.test {
+            Test::Compare(_, value) => value.value,
+            Test::In(ranges) => {
+                let (first, last) = &ranges[choices.below(ranges.len() as u64) as usize];
+                if choices.one_in(2) {
+                    first.value
+                } else {
+                    last.value
+                }
+            }
+        };
+        let mut wanted = wanted
+            + match choices.below(4) {
+                0 => i128::from(choices.below(3)) - 1,
+                _ => 0,
+            };
+        let one = choices.below(comparison.terms.len() as u64) as usize;
+        if comparison.terms.len() > 1 {
+            for (index, term) in comparison.terms.iter().enumerate() {
+                match term {
+                    Term::Number(number) if index != one => wanted -= i128::from(*number),
+                    _ => {}
+                }
+            }
+        }
+        for (index, term) in comparison.terms.iter().enumerate() {
+            let value = match index == one {
+                true => wanted as u64,
+                false => 0,
+            };
+            let array = element.map(|element| element.0);
+            let Some((spot, _)) = resolve(term, layout, array) else {
+                continue;
+            };
+            match spot {
+                Spot::Arg { .. } => self.request.arg = value,
+                Spot::Compat | Spot::Number(_) => {}
+                Spot::Rest {
+                    size, from, stride, ..
+                } => {
+                    let said = value.wrapping_mul(u64::from(stride));
+                    self.place(size, said.wrapping_add(u64::from(from)));
+                }
+                Spot::At {
+                    variant,
+                    offset,
+                    width,
+                    ..
+                } => {
+                    if let Some(variant) = variant {
+                        self.select(choices, variant);
+                    }
+                    let base = element.map_or(0, |element| element.1);
+                    let variant = element.map_or(variant, |element| element.2);
+                    match variant.map(|variant| variant.at) {
+                        Some(At::Pointer(_)) => put(&mut self.behind, base + offset, width, value),
+                        Some(At::Inline(at)) if element.is_none() => {
+                            put(&mut self.argument, at + offset, width, value);
+                        }
+                        _ => put(&mut self.argument, base + offset, width, value),
+                    }
+                }
+            }
+        }
+    }
+}

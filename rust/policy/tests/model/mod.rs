@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The language said a second time: slowly, plainly, and without a line of the engine's code.
+//!
+//! A policy is data here and is written out as text for the engine. `draw` makes policies and calls
+//! of whatever chooses ([`Choices`]: a random generator, a fuzzer's bytes), `judge` says what a
+//! plain reading of the rules makes of a call, and `compare` holds both against each other. Only the
+//! schema's tables are shared.
+
+#![allow(dead_code, unreachable_pub)]
+
+pub mod compare;
+pub mod draw;
+pub mod judge;
+
+use portcullis_policy::schema::{
+    self, Argument, Array, Command, Direction, Field, FieldKind, Len, Struct, Variant,
+};
+use portcullis_policy::Surface;
+
+/// Where decisions come from.
+pub trait Choices {
+    /// Any number.
+    fn number(&mut self) -> u64;
+
+    /// A number below `limit`, which is not 0.
+    fn below(&mut self, limit: u64) -> u64;
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == n - 1
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+}
+
+/// xorshift64*
+pub struct Random(pub u64);
+
+impl Choices for Random {
+    fn number(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        (self.number() >> 8) % limit
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Allow,
+    Deny(u16),
+    Audit,
+}
+
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub default: Action,
+    pub default_text: String,
+    pub rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Comments and blank lines in front of it.
+    pub before: String,
+    pub action: Action,
+    pub surface: Option<Surface>,
+    pub targets: Vec<Target>,
+    pub conditions: Vec<Condition>,
+    /// `errno` and `reason`.
+    pub behind: String,
+}
+
+#[derive(Clone, Debug)]
+pub enum Target {
+    Name(&'static Command),
+    /// And how it is written.
+    Number(u32, String),
+    Star,
+}
+
+#[derive(Clone, Debug)]
+pub enum Condition {
+    Compare(Comparison),
+    Each(Quantifier, String, Vec<Comparison>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantifier {
+    Any,
+    All,
+    No,
+}
+
+/// The sum of the terms is compared.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    pub terms: Vec<Term>,
+    pub test: Test,
+}
+
+#[derive(Clone, Debug)]
+pub enum Term {
+    Arg,
+    Compat,
+    Number(u64),
+    Field(String),
+    /// `array[index]` or `array[index].field`
+    Item(String, u32, Option<String>),
+    Count(String),
+}
+
+#[derive(Clone, Debug)]
+pub enum Test {
+    Compare(&'static str, Value),
+    In(Vec<(Value, Value)>),
+}
+
+/// A value, and how it is written.
+#[derive(Clone, Debug)]
+pub struct Value {
+    pub value: i128,
+    pub text: String,
+}
+
+impl Policy {
+    /// The text, and the lines of the default and the rules.
+    pub fn text(&self) -> (String, u32, Vec<u32>) {
+        let mut text = format!(
+            "policy random version 1\nprofile other\n{}\n",
+            self.default_text
+        );
+        let mut lines = Vec::new();
+        for rule in &self.rules {
+            text += &rule.before;
+            lines.push(text.matches('\n').count() as u32 + 1);
+            text += &rule.text();
+            text.push('\n');
+        }
+        text += "end\n";
+        (text, 3, lines)
+    }
+}
+
+impl Rule {
+    pub fn text(&self) -> String {
+        let mut text = String::from(match self.action {
+            Action::Allow => "allow",
+            Action::Deny(_) => "deny",
+            Action::Audit => "audit",
+        });
+        if let Some(surface) = self.surface {
+            text += " ";
+            text += surface.name();
+        }
+        for (index, target) in self.targets.iter().enumerate() {
+            text += if index == 0 { " " } else { ", " };
+            text += match target {
+                Target::Name(command) => command.name,
+                Target::Number(_, text) => text,
+                Target::Star => "*",
+            };
+        }
+        for (index, condition) in self.conditions.iter().enumerate() {
+            text += if index == 0 { " if " } else { " and " };
+            text += &condition.text();
+        }
+        text + &self.behind
+    }
+}
+
+impl Condition {
+    fn text(&self) -> String {
+        match self {
+            Self::Compare(comparison) => comparison.text(),
+            Self::Each(quantifier, array, inner) => {
+                let word = match quantifier {
+                    Quantifier::Any => "any",
+                    Quantifier::All => "all",
+                    Quantifier::No => "no",
+                };
+                let inner: Vec<String> = inner.iter().map(Comparison::text).collect();
+                format!("{word} {array} ({})", inner.join(" and "))
+            }
+        }
+    }
+}
+
+impl Comparison {
+    fn text(&self) -> String {
+        let terms: Vec<String> = self.terms.iter().map(Term::text).collect();
+        format!("{} {}", terms.join(" + "), self.test.text())
+    }
+}
+
+impl Term {
+    fn text(&self) -> String {
+        match self {
+            Self::Arg => "arg".into(),
+            Self::Compat => "compat".into(),
+            Self::Number(number) => number.to_string(),
+            Self::Field(path) => path.clone(),
+            Self::Item(array, index, None) => format!("{array}[{index}]"),
+            Self::Item(array, index, Some(field)) => format!("{array}[{index}].{field}"),
+            Self::Count(array) => format!("count({array})"),
+        }
+    }
+}
+
+impl Test {
+    fn text(&self) -> String {
+        match self {
+            Self::Compare(operator, value) => format!("{operator} {}", value.text),
+            Self::In(ranges) => {
+                let ranges: Vec<String> = ranges
+                    .iter()
+                    .map(|(first, last)| match first.value == last.value {
+                        true => first.text.clone(),
+                        false => format!("{}..{}", first.text, last.text),
+                    })
+                    .collect();
+                format!("in {{{}}}", ranges.join(", "))
+            }
+        }
+    }
+}
+
+/// A command as callers of one word size call it.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    pub command: &'static Command,
+    /// Whether the struct is laid out as 32-bit callers do.
+    pub compat: bool,
+}
+
+impl Layout {
+    /// The layouts that rules about a command must be read for.
+    pub fn all(command: &'static Command) -> Vec<Self> {
+        let native = Self {
+            command,
+            compat: false,
+        };
+        match native.whole() {
+            Some(whole) if whole.compat.is_some() => vec![
+                native,
+                Self {
+                    command,
+                    compat: true,
+                },
+            ],
+            _ => vec![native],
+        }
+    }
+
+    /// The one of a call.
+    pub fn of(command: &'static Command, number: u32, caller_is_compat: bool) -> Self {
+        let compat = match command.number == command.compat_number {
+            true => caller_is_compat,
+            false => number == command.compat_number,
+        };
+        let layouts = Self::all(command);
+        layouts[usize::from(compat && layouts.len() > 1)]
+    }
+
+    pub fn whole(&self) -> Option<&'static Struct> {
+        match self.command.argument {
+            Argument::Struct(whole) => Some(whole),
+            _ => None,
+        }
+    }
+
+    pub fn fields(&self) -> &'static [Field] {
+        match self.whole() {
+            // There is nothing to be compared in what the kernel only writes.
+            None => &[],
+            Some(whole) if whole.direction == Direction::Out => &[],
+            Some(whole) => match whole.compat {
+                Some(compat) if self.compat => compat.fields,
+                _ => whole.fields,
+            },
+        }
+    }
+
+    pub fn variants(&self) -> &'static [Variant] {
+        match self.whole() {
+            Some(whole) if whole.direction != Direction::Out => whole.variants,
+            _ => &[],
+        }
+    }
+
+    /// How many bytes the struct has, without an array at its end.
+    pub fn size(&self) -> u32 {
+        match self.whole() {
+            Some(whole) => match whole.compat {
+                Some(compat) if self.compat => compat.size,
+                _ => whole.size,
+            },
+            None => 0,
+        }
+    }
+
+    /// The field of that path, and the variant that it belongs to.
+    pub fn find(&self, path: &str) -> Option<(Option<&'static Variant>, &'static Field)> {
+        if let Some(field) = self.fields().iter().find(|field| field.name == path) {
+            return Some((None, field));
+        }
+        self.variants().iter().find_map(|variant| {
+            let field = variant.fields.iter().find(|field| {
+                path.len() == variant.name.len() + 1 + field.name.len()
+                    && path.starts_with(variant.name)
+                    && path.ends_with(field.name)
+            });
+            Some((Some(variant), field?))
+        })
+    }
+}
+
+/// The command that a surface knows by a number.
+pub fn known(surface: Surface, number: u32) -> Option<&'static Command> {
+    use std::collections::HashMap;
+    use std::sync::OnceLock;
+    static KNOWN: OnceLock<HashMap<(usize, u32), &'static Command>> = OnceLock::new();
+    let all = KNOWN.get_or_init(|| {
+        let mut all = HashMap::new();
+        for command in schema::commands() {
+            for surface in command.surfaces() {
+                for number in [command.number, command.compat_number] {
+                    all.insert((surface as usize, number), command);
+                }
+            }
+        }
+        all
+    });
+    all.get(&(surface as usize, number)).copied()
+}
+
+/// What a number that a rule can name is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    pub least: i128,
+    pub greatest: i128,
+    pub constants: &'static [u16],
+}
+
+impl Spec {
+    pub fn new(width: u8, signed: bool, constants: &'static [u16]) -> Self {
+        let bits = u32::from(width) * 8;
+        Self {
+            least: if signed { -(1 << (bits - 1)) } else { 0 },
+            greatest: (1 << (bits - u32::from(signed))) - 1,
+            constants,
+        }
+    }
+}
+
+/// Where a term stands in a layout.
+#[derive(Clone, Copy, Debug)]
+pub enum Spot {
+    Arg {
+        width: u8,
+    },
+    Compat,
+    Number(u64),
+    /// In the struct, or in what a variant has in its stead, or in an element.
+    At {
+        variant: Option<&'static Variant>,
+        offset: u32,
+        width: u8,
+        signed: bool,
+    },
+    /// What is left of the bytes that the field at `size` tells, in elements.
+    Rest {
+        variant: Option<&'static Variant>,
+        size: schema::Place,
+        from: u32,
+        stride: u32,
+    },
+}
+
+/// Where a term stands, and what it is like. `element`: it is one of an array's element.
+pub fn resolve(
+    term: &Term,
+    layout: Option<Layout>,
+    element: Option<&'static Array>,
+) -> Option<(Spot, Spec)> {
+    let find = |path: &str| match (element, layout) {
+        (Some(array), _) => {
+            let field = array.fields.iter().find(|field| field.name == path)?;
+            Some((None, field))
+        }
+        (None, Some(layout)) => layout.find(path),
+        (None, None) => None,
+    };
+    let at = |variant, offset, field: &'static Field| {
+        let (width, signed) = match field.kind {
+            FieldKind::Value { width, signed } => (width, signed),
+            FieldKind::Pointer { width } => (width, false),
+            FieldKind::Array(_) => return None,
+        };
+        let spot = Spot::At {
+            variant,
+            offset,
+            width,
+            signed,
+        };
+        Some((spot, Spec::new(width, signed, field.constants)))
+    };
+    match term {
+        Term::Number(number) => Some((Spot::Number(*number), Spec::new(8, false, &[]))),
+        Term::Arg if element.is_none() => {
+            let (width, constants) = match layout.map(|layout| &layout.command.argument) {
+                Some(Argument::Scalar { width, constants }) => (*width, *constants),
+                _ => (8, &[][..]),
+            };
+            Some((Spot::Arg { width }, Spec::new(width, false, constants)))
+        }
+        Term::Compat if element.is_none() => {
+            let spec = Spec {
+                least: 0,
+                greatest: 1,
+                constants: &[],
+            };
+            Some((Spot::Compat, spec))
+        }
+        Term::Arg | Term::Compat => None,
+        Term::Field(path) => {
+            let (variant, field) = find(path)?;
+            at(variant, field.offset, field)
+        }
+        Term::Item(path, index, inner) => {
+            let (variant, field) = find(path)?;
+            let FieldKind::Array(array) = field.kind else {
+                return None;
+            };
+            let Len::Fixed(count) = array.len else {
+                return None;
+            };
+            let name = inner.as_deref().unwrap_or("element");
+            let inner = array.fields.iter().find(|field| field.name == name)?;
+            if *index >= count || (name == "element" && array.fields.len() > 1) {
+                return None;
+            }
+            at(
+                variant,
+                field.offset + index * array.stride + inner.offset,
+                inner,
+            )
+        }
+        Term::Count(path) => {
+            let (variant, field) = find(path)?;
+            let FieldKind::Array(array) = field.kind else {
+                return None;
+            };
+            match array.len {
+                Len::Fixed(_) => None,
+                Len::Counted { count, .. } => Some((
+                    Spot::At {
+                        variant,
+                        offset: count.offset,
+                        width: count.width,
+                        signed: false,
+                    },
+                    Spec::new(count.width, false, &[]),
+                )),
+                Len::Rest { size, .. } => Some((
+                    Spot::Rest {
+                        variant,
+                        size,
+                        from: field.offset,
+                        stride: array.stride,
+                    },
+                    Spec::new(8, false, &[]),
+                )),
+            }
+        }
+    }
+}

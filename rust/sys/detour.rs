@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where a call goes that does not go straight into its handler: to a function that returns an
+//! errno, or to one that may sleep, judges the call there, and calls the handler itself.
+//!
+//! Both are functions of this module that run in the caller's context, long after the probe: the
+//! module's text may go only after [`wait_for_calls_on_detours`].
+
+use super::{
+    bindings,
+    call::Call,
+    kprobe::{OnHit, Probe}, //
+};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use kernel::{
+    prelude::*,
+    time::{delay::fsleep, Delta}, //
+};
+
+/// What becomes of a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The handler runs as if nothing stood here.
+    Continue,
+    /// The handler is not entered: the call returns this errno, a positive number as in `EPERM`.
+    Refuse(u16),
+}
+
+/// What a probe knows about a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// What becomes of it.
+    Decided(Answer),
+    /// That it can be judged only where one may sleep.
+    Defer,
+}
+
+/// The probes that calls can be deferred at, by their places.
+pub(crate) trait Probes: 'static {
+    /// Who decides.
+    type Judge: OnHit + 'static;
+
+    /// The probe at that place.
+    fn at(place: usize) -> Option<&'static Probe<Self::Judge>>;
+}
+
+/// The signature of an ioctl handler.
+pub(crate) type IoctlFn = extern "C" fn(*mut bindings::file, c_uint, c_ulong) -> c_long;
+
+/// Makes the intercepted function return `-errno`.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(super) fn refuse(registers: &mut bindings::pt_regs, errno: u16) {
+    // CAST: a function's address.
+    registers.ip = refused as *const () as usize;
+    registers.di = usize::from(errno).wrapping_neg();
+}
+
+/// Stands in for the handler of a refused call: returns its first argument.
+extern "C" fn refused(result: c_long) -> c_long {
+    result
+}
+
+/// How many calls are on their way into [`deferred`], in it, or in a handler that it has called.
+/// A probe adds them, so that none is in the gap between both.
+static IN_FLIGHT: AtomicUsize = AtomicUsize::new(0);
+
+/// Sends a call to `instead`, a [`deferred`], with the arguments that it has. They are all that gets
+/// there: a BPF trampoline at the same function, which runs on the way, keeps no other register.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(super) fn defer(registers: &mut bindings::pt_regs, instead: IoctlFn) {
+    IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
+    // CAST: a function's address.
+    registers.ip = instead as *const () as usize;
+}
+
+/// Stands in for the handler of a call that has to be judged where one may sleep.
+///
+/// Never inlined and never in a tail call: whatever it calls, it has to count itself out.
+pub(crate) extern "C" fn deferred<P: Probes, const PLACE: usize>(
+    file: *mut bindings::file,
+    command: c_uint,
+    argument: c_ulong,
+) -> c_long {
+    // There is a probe, or nobody would have come here.
+    let answer = match P::at(PLACE) {
+        Some(probe) => match probe.judge().judge_deferred(command, argument as u64) {
+            Answer::Continue => Ok(probe),
+            Answer::Refuse(errno) => Err(errno),
+        },
+        None => Err(EPERM_NUMBER),
+    };
+    let result = match answer {
+        // SAFETY: the arguments are those of an intercepted call of that very handler, whose
+        // module stays while its caller has the file open.
+        Ok(probe) => unsafe { call_judged(probe.entry(), file, command, argument) },
+        // CAST: an errno fits.
+        Err(errno) => -(errno as c_long),
+    };
+    IN_FLIGHT.fetch_sub(1, Ordering::Release);
+    result
+}
+
+/// What a call is refused with that cannot even be asked about.
+const EPERM_NUMBER: u16 = 1;
+
+/// What the fourth argument's register holds in the calls of [`call_judged`]: a random number.
+static PASS: AtomicU64 = AtomicU64::new(0);
+
+/// Chooses a [`PASS`]; before the first probe is armed.
+pub(crate) fn init() {
+    // SAFETY: may be called at any time. A process has been started: the generator is ready.
+    let random = unsafe { bindings::get_random_u64() };
+    // Zero is what an unused register is likely to hold.
+    PASS.store(random | 1 << 63, Ordering::Relaxed);
+}
+
+/// Calls a handler so that the probe at its entry knows that the call has been judged.
+///
+/// The handler is called at its symbol, through the probe, and not behind it: others who trace the
+/// function see what they would see without us. So the probe must tell this call from every other,
+/// and an attacker in user space must not be able to make one that looks the same:
+///
+/// * It has [`PASS`] in the register of the fourth argument, which a handler with three never looks
+///   at. Nobody outside the kernel knows that number or chooses what this register holds.
+/// * It has a bit in the upper half of the command's register, which is no part of an
+///   `unsigned int`. An attacker may manage that as well; it proves nothing, and only keeps such
+///   calls off the fast path, so that the others do not pay for the look at the pass.
+///
+/// The return address would tell as much, but not always: kretprobes and the function graph tracer
+/// put an address of their own in its place before our probe looks, and a call that is not
+/// recognised is deferred again, and again, until the stack is full.
+///
+/// # Safety
+///
+/// `entry` must be the address of an ioctl handler that stays there, and the others arguments that
+/// it may be called with.
+unsafe fn call_judged(
+    entry: usize,
+    file: *mut bindings::file,
+    command: c_uint,
+    argument: c_ulong,
+) -> c_long {
+    // As the C compiler sees it: with the whole register of the second argument, and a fourth.
+    type Marked = unsafe extern "C" fn(*mut bindings::file, u64, c_ulong, u64) -> c_long;
+    #[cfg(CONFIG_CFI)]
+    compile_error!("kCFI takes a call through another signature for an attack");
+    // SAFETY: the caller says that a handler is there. In the calling convention of C a function
+    // does not see the upper half of a 32-bit argument, nor an argument that it does not have.
+    let handler = unsafe { core::mem::transmute::<usize, Marked>(entry) };
+    let marked = u64::from(command) | 1 << 32;
+    // SAFETY: as above.
+    unsafe { handler(file, marked, argument, PASS.load(Ordering::Relaxed)) }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Call<'_> {
+    /// Whether this is a call of [`call_judged`].
+    #[inline]
+    pub(super) fn has_been_judged(&self) -> bool {
+        self.registers.cx as u64 == PASS.load(Ordering::Relaxed)
+    }
+}
+
+/// Waits until no task is on a detour or on its way to one, given that no probe is armed.
+///
+/// However long that takes: a task may sleep in [`deferred`] because of memory that does not come,
+/// or in the handler that it has called. It is waited for in small pieces, which no watchdog of
+/// hung tasks minds.
+pub(crate) fn wait_for_calls_on_detours() {
+    // No probe is armed, and taking one away waits for its running handlers: nobody adds any more.
+    while IN_FLIGHT.load(Ordering::Acquire) != 0 {
+        fsleep(Delta::from_millis(10));
+    }
+    // What is left are calls that have not slept since their probe was hit, or since they counted
+    // themselves out. Tasks RCU waits until each task has slept on its own account, or was seen in
+    // user mode, or idle.
+    #[cfg(CONFIG_TASKS_RCU)]
+    // SAFETY: called from the module's exit, which may sleep.
+    unsafe {
+        bindings::synchronize_rcu_tasks()
+    };
+    // Without Tasks RCU the kernel cannot preempt a task in kernel mode.
+    #[cfg(not(CONFIG_TASKS_RCU))]
+    kernel::sync::rcu::synchronize_rcu();
+}
