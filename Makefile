@@ -38,6 +38,14 @@ schema: ## Write the tables of ioctls again, from KDIR=folder (KSRC=its source) 
 bench: ## Count the instructions of an ioctl with and without Portcullis; BENCH_JSON=file keeps them
 	@scripts/bench
 
+.PHONY: bench-host
+bench-host: ## Measure nanoseconds per verdict of the engine on this machine; BENCH_JSON=file keeps them
+	@scripts/bench-host
+
+.PHONY: fuzz
+fuzz: ## Fuzz the policy engine for a minute each; T=name for one target, S=seconds
+	@scripts/fuzz $(or $(T),all) $(S)
+
 .PHONY: lint
 lint: ## Clippy for the module and the host code, shellcheck, formatting, documents
 	@scripts/lint
