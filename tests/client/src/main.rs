@@ -3,7 +3,7 @@
 //! `client`: a small, real VMM for the test scenarios.
 //!
 //! It does what a VMM does (boot, session, spin, churn), what a broken-into VMM would do (try,
-//! storm), what an administrator does (write) and what a benchmark does (bench). Its command
+//! storm, shape), what an administrator does (write) and what a benchmark does (bench). Its command
 //! numbers come from the ioctl formulas and the C struct sizes, never from the module's schema:
 //! it is the independent witness.
 //!
@@ -20,6 +20,7 @@ mod failure;
 mod guest;
 mod machine;
 mod seccomp;
+mod shapes;
 mod subcommand;
 mod surface;
 mod sys;
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use subcommand::{
-    attempt, bench, boot, churn, commands, keep_path, session, spin, stall, storm, write,
+    attempt, bench, boot, churn, commands, keep_path, session, shape, spin, stall, storm, write,
 };
 
 /// A small VMM that asks /dev/kvm for things and says how it was answered.
@@ -47,6 +48,7 @@ struct Cli {
 enum Action {
     Boot(boot::Options),
     Session(session::Options),
+    Shape(shape::Options),
     #[command(name = "try")]
     Try(attempt::Options),
     Storm(storm::Options),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().action {
         Action::Boot(options) => boot::run(&options),
         Action::Session(options) => session::run(&options),
+        Action::Shape(options) => shape::run(&options),
         Action::Try(options) => attempt::run(&options),
         Action::Storm(options) => storm::run(&options),
         Action::Spin(options) => spin::run(&options),

@@ -9,6 +9,7 @@ pub mod churn;
 pub mod commands;
 pub mod keep_path;
 pub mod session;
+pub mod shape;
 pub mod spin;
 pub mod stall;
 pub mod storm;
