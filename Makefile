@@ -28,6 +28,14 @@ else
 	@scripts/build module stock
 endif
 
+.PHONY: tools
+tools: ## Build the portcullis command, its man pages and completions; print where it is
+	@scripts/build tools
+
+.PHONY: docs
+docs: ## Render Documentation/ and a table of every command as HTML; print the folder
+	@scripts/docs
+
 .PHONY: schema
 schema: ## Write the tables of ioctls again, from KDIR=folder (KSRC=its source) or the stock kernel
 	@scripts/schema-of $(or $(KDIR),stock) $(KSRC)
