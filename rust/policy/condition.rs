@@ -166,6 +166,14 @@ impl<'t, S: Grow> Parser<'t, S> {
             self.push_term(whole, term_of)?;
             if lexer.peek().kind != TokenKind::Sign(Sign::Plus) {
                 let terms = Span::between(start, self.draft.terms.len());
+                let is_number = |term: &Term| matches!(term, Term::Number(_));
+                if terms
+                    .of(&self.draft.terms)
+                    .is_some_and(|terms| terms.iter().all(is_number))
+                {
+                    let whole = begin.span.up_to(lexer.last());
+                    return Err(Mistake::new(whole, Kind::NumberAlone).into());
+                }
                 return Ok(Operand::sum(terms));
             }
             lexer.next();
