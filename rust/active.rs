@@ -224,13 +224,15 @@ pub(crate) fn judge_deferred(request: &Request) -> Answer {
     let mut generation = None;
     let mut trouble = None;
     loop {
+        // Freed behind the critical section: freeing a large piece may sleep.
+        let mut stale = None;
         let next = {
             let rcu = rcu::read_lock();
             let Some(active) = ACTIVE.read(&rcu) else {
                 return LOST;
             };
             if generation.replace(active.generation) != Some(active.generation) {
-                fetched = Fetched::nothing();
+                stale = Some(core::mem::replace(&mut fetched, Fetched::nothing()));
                 trouble = None;
             }
             match trouble {
@@ -238,6 +240,7 @@ pub(crate) fn judge_deferred(request: &Request) -> Answer {
                 None => active.next(request, &fetched),
             }
         };
+        drop(stale);
         match next {
             Next::Read(piece) => trouble = fetched.take(piece, &mut OfCaller).err(),
             Next::Answer(answer) => return answer,

@@ -253,7 +253,8 @@ ARGUMENTS = {
         ("data.bool", "__u8", "data", ("count", _VECTORS)),
         ("data.eventfd", "__s32", "data", ("count", _VECTORS)),
     ]),
-    "VFIO_DEVICE_PCI_HOT_RESET": vfio("vfio_pci_hot_reset", "In"),
+    # vfio_pci_ioctl_pci_hot_reset() copies as many descriptors as `count` says, whatever argsz is.
+    "VFIO_DEVICE_PCI_HOT_RESET": struct("vfio_pci_hot_reset", "In"),
     "VFIO_DEVICE_QUERY_GFX_PLANE": vfio("vfio_device_gfx_plane_info", "InOut"),
     "VFIO_DEVICE_GET_GFX_DMABUF": number("__u32", "In"),        # get_user(dmabuf_id, arg)
     "VFIO_DEVICE_IOEVENTFD": vfio("vfio_device_ioeventfd", "In"),

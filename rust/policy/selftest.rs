@@ -84,6 +84,7 @@ macro_rules! for_each_engine_test {
             layouts_of_32_bit_callers
             variants_behind_pointers
             sizes_that_the_caller_tells
+            a_size_that_the_kernel_does_not_heed
             numbers_are_cut_as_the_handler_does
             what_is_odd_is_told
         }

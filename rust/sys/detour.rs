@@ -154,6 +154,15 @@ unsafe fn call_judged(
     unsafe { handler(file, marked, argument, PASS.load(Ordering::Relaxed)) }
 }
 
+/// Takes the pass away from a call that has shown it, so that it proves nothing further down.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(super) fn take_pass(registers: &mut bindings::pt_regs) {
+    registers.cx = 0;
+    // CAST: the lower half is the command.
+    registers.si = registers.si as u32 as usize;
+}
+
 #[cfg(target_arch = "x86_64")]
 impl Call<'_> {
     /// Whether this is a call of [`call_judged`].

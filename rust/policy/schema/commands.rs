@@ -5924,7 +5924,7 @@ static VFIO_PCI_HOT_RESET_IN: Struct = Struct {
     direction: Direction::In,
     fields: &VFIO_PCI_HOT_RESET,
     compat: None,
-    sized_by: Some(place(0, 4)),
+    sized_by: None,
     open_ended: false,
     variants: &[],
 };

@@ -5,7 +5,7 @@
 use super::{judge, rejected, request, Outcome, CREATE_VCPU, EPERM, MAX};
 use crate::{check, parse, schema, Grow, Kind, Policy, Request, Surface, Unread, Verdict};
 
-use Surface::{Iommufd, KvmVcpu, KvmVm};
+use Surface::{Iommufd, KvmVcpu, KvmVm, VfioDevice};
 use Verdict::Allow;
 
 /// Memory of a caller: pieces and where they are.
@@ -452,6 +452,18 @@ pub fn sizes_that_the_caller_tells<S: Grow>() -> Outcome {
     check!(ask(&tiny) == Ok(Allow));
     check!(ask(tiny.get(..3).unwrap_or_default()) == Err(Some(Unread::Fault)));
     check!(ask(whole.get(..39).unwrap_or_default()) == Err(Some(Unread::Fault)));
+    Ok(())
+}
+
+/// `VFIO_DEVICE_PCI_HOT_RESET` copies as many descriptors as `count` says, whatever `argsz` is.
+pub fn a_size_that_the_kernel_does_not_heed<S: Grow>() -> Outcome {
+    let policy = policy!(
+        "default allow",
+        "deny VFIO_DEVICE_PCI_HOT_RESET if any group_fds (element == 5)"
+    );
+    let bytes: [u8; 20] = argument(&[(0, 12, 4), (8, 2, 4), (12, 3, 4), (16, 5, 4)]);
+    let name = "VFIO_DEVICE_PCI_HOT_RESET";
+    check!(with_argument(&policy, VfioDevice, name, &bytes) == Some(EPERM));
     Ok(())
 }
 
