@@ -170,7 +170,7 @@ impl Site {
     fn request(&self, command: u32, argument: u64) -> Request {
         let compat = is_compat() || self.callers == Callers::Compat;
         Request {
-            surface: self.surface,
+            surface: self.surface.judged_as(command),
             command,
             arg: if compat {
                 // What `compat_ptr()` makes of it.
@@ -186,6 +186,7 @@ impl Site {
 impl OnHit for Site {
     #[inline]
     fn passes(&self, call: &Call<'_>) -> bool {
+        // No rule about iommufd can name a command that is judged as another surface's.
         !is_compat() && active::plainly_allows(self.surface, call)
     }
 

@@ -22,14 +22,15 @@ SURFACES = {
     "KvmVcpu": ["virt/kvm/kvm_main.c:kvm_vcpu_ioctl", "arch/x86/kvm/x86.c:kvm_arch_vcpu_ioctl",
                 "arch/x86/kvm/x86.c:kvm_arch_vcpu_unlocked_ioctl"],
     "KvmDevice": ["virt/kvm/kvm_main.c:kvm_device_ioctl"],
+    # Iommufd in the place of a container answers to a container's rules (rust/sites.rs).
     "VfioContainer": ["drivers/vfio/container.c:vfio_fops_unl_ioctl",
-                      "drivers/vfio/vfio_iommu_type1.c:vfio_iommu_type1_ioctl"],
+                      "drivers/vfio/vfio_iommu_type1.c:vfio_iommu_type1_ioctl",
+                      "drivers/iommu/iommufd/vfio_compat.c:iommufd_vfio_ioctl"],
     "VfioGroup": ["drivers/vfio/group.c:vfio_group_fops_unl_ioctl"],
     "VfioDevice": ["drivers/vfio/vfio_main.c:vfio_device_fops_unl_ioctl",
                    "drivers/vfio/pci/vfio_pci_core.c:vfio_pci_core_ioctl",
                    "drivers/gpu/drm/i915/gvt/kvmgt.c:intel_vgpu_ioctl"],
-    "Iommufd": ["drivers/iommu/iommufd/main.c:iommufd_ioctl_ops",
-                "drivers/iommu/iommufd/vfio_compat.c:iommufd_vfio_ioctl"],
+    "Iommufd": ["drivers/iommu/iommufd/main.c:iommufd_ioctl_ops"],
     "VhostNet": ["drivers/vhost/net.c:vhost_net_ioctl", *_VHOST],
     "VhostVsock": ["drivers/vhost/vsock.c:vhost_vsock_dev_ioctl", *_VHOST],
     "VhostScsi": ["drivers/vhost/scsi.c:vhost_scsi_ioctl", *_VHOST],
@@ -44,7 +45,6 @@ DISPATCHED_BY = {"iommufd_ioctl_ops": "iommufd_fops_ioctl"}
 # The label is there to say no.
 REFUSED = {
     ("VhostVdpa", "VHOST_SET_LOG_BASE"), ("VhostVdpa", "VHOST_SET_LOG_FD"),     # -ENOIOCTLCMD
-    ("Iommufd", "VFIO_IOMMU_DIRTY_PAGES"),                                      # -ENOIOCTLCMD
 }
 
 # --- Arguments -----------------------------------------------------------------------------------

@@ -232,6 +232,13 @@ pub enum Kind {
         /// The surface in front of it.
         surface: Surface,
     },
+    /// A number that a file of one surface answers, and that is judged as another's.
+    JudgedAs {
+        /// The surface in front of it.
+        surface: Surface,
+        /// Its own.
+        judged_as: Surface,
+    },
     /// A command of other architectures.
     OtherArchitecture,
     /// A number or `*` without a surface.

@@ -201,6 +201,12 @@ impl Display for Message<'_> {
                     " have it"
                 })
             }
+            Kind::JudgedAs { surface, judged_as } => write!(
+                f,
+                "{found} is judged as a command of `{}`, on a file of `{}` too",
+                judged_as.name(),
+                surface.name()
+            ),
             Kind::OtherArchitecture => write!(
                 f,
                 "{found} is not handled on this architecture; no caller can use it"

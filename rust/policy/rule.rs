@@ -226,6 +226,11 @@ impl<'t, S: Grow> Parser<'t, S> {
 
     /// A number that the schema knows is the command of that name.
     fn number(&mut self, token: Token, surface: Surface, number: u32) -> Result<(), Fault> {
+        let judged_as = surface.judged_as(number);
+        if judged_as != surface {
+            let kind = Kind::JudgedAs { surface, judged_as };
+            return Err(Mistake::new(token.span, kind).into());
+        }
         match schema::command_by_number(surface, number) {
             Some(command) => self.known(token, surface, command),
             None => self.pair(token, surface, Some(number), None),

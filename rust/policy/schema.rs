@@ -57,6 +57,18 @@ impl Surface {
         Self::Sev,
     ];
 
+    /// What a command is judged as that is called on such a file. Iommufd stands in the place of a
+    /// VFIO container, as `/dev/vfio/vfio` or as what `VFIO_GROUP_SET_CONTAINER` is given: VFIO's
+    /// commands are a container's there as well, or a rule about them would hold for one of two
+    /// files that do the same. C: `iommufd_vfio_ioctl()`
+    pub fn judged_as(self, command: u32) -> Self {
+        // From VFIO_BASE to below IOMMUFD_CMD_BASE.
+        match (self, command) {
+            (Self::Iommufd, 0x3b64..0x3b80) => Self::VfioContainer,
+            _ => self,
+        }
+    }
+
     /// The name that policies and reports use.
     pub const fn name(self) -> &'static str {
         match self {

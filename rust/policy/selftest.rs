@@ -49,6 +49,7 @@ macro_rules! for_each_engine_test {
             star_and_names_keep_their_order
             numbers_outside_the_schema
             a_known_number_is_the_command
+            a_command_of_a_container_is_one_at_iommufd_too
             a_name_covers_the_compat_number
             a_compat_number_is_the_command
             a_low_byte_may_have_many_commands
@@ -499,6 +500,42 @@ pub fn a_known_number_is_the_command<S: Grow>() -> Outcome {
         "deny kvm-vm 0xae44,             1075883638"
     );
     check!(numbers.equals(&names));
+    Ok(())
+}
+
+/// VFIO's commands are a container's where iommufd answers them, and no rule says otherwise: else
+/// one that the gate does not look for could have a shortcut.
+pub fn a_command_of_a_container_is_one_at_iommufd_too<S: Grow>() -> Outcome {
+    use Surface::{Iommufd, VfioContainer};
+
+    // VFIO_GET_API_VERSION, VFIO_IOMMU_MAP_DMA, the last that there could be.
+    for command in [0x3b64, 0x3b71, 0x3b7f] {
+        for surface in Surface::ALL {
+            let other = if surface == Iommufd {
+                VfioContainer
+            } else {
+                surface
+            };
+            check!(surface.judged_as(command) == other);
+        }
+    }
+    // IOMMU_DESTROY, and numbers beside.
+    for command in [0x3b80, 0x3b63, 0x8000_3b71, 0x3b00, 0x71] {
+        check!(Iommufd.judged_as(command) == Iommufd);
+    }
+    for command in schema::commands() {
+        for surface in command.surfaces() {
+            check!(surface.judged_as(command.number) == surface);
+        }
+    }
+    let kind = Kind::JudgedAs {
+        surface: Iommufd,
+        judged_as: VfioContainer,
+    };
+    let text = text!("default allow", "allow iommufd 0x3b71");
+    check!(rejected::<S>(text, &[kind]));
+    let all = policy!("default allow", "allow iommufd *");
+    check!(all.plain_allow(Iommufd, 0x3b71).is_none());
     Ok(())
 }
 

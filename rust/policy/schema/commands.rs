@@ -1426,14 +1426,14 @@ pub(super) static COMMANDS: &[Command] = &[
         name: "VFIO_IOMMU_GET_INFO",
         number: 0x3b70,
         compat_number: 0x3b70,
-        handled: &BY_VFIO_IOMMU_TYPE1_IOCTL_2,
+        handled: &BY_VFIO_IOMMU_TYPE1_IOCTL,
         argument: Argument::Struct(&VFIO_IOMMU_TYPE1_INFO_INOUT),
     },
     Command {
         name: "VFIO_IOMMU_MAP_DMA",
         number: 0x3b71,
         compat_number: 0x3b71,
-        handled: &BY_VFIO_IOMMU_TYPE1_IOCTL_2,
+        handled: &BY_VFIO_IOMMU_TYPE1_IOCTL,
         argument: Argument::Struct(&VFIO_IOMMU_TYPE1_DMA_MAP_IN),
     },
     Command {
@@ -1475,7 +1475,7 @@ pub(super) static COMMANDS: &[Command] = &[
         name: "VFIO_IOMMU_UNMAP_DMA",
         number: 0x3b72,
         compat_number: 0x3b72,
-        handled: &BY_VFIO_IOMMU_TYPE1_IOCTL_2,
+        handled: &BY_VFIO_IOMMU_TYPE1_IOCTL,
         argument: Argument::Struct(&VFIO_IOMMU_TYPE1_DMA_UNMAP_INOUT),
     },
     Command {
@@ -5506,16 +5506,10 @@ static SEV_ISSUE_CMD_INOUT: Struct = Struct {
     open_ended: false,
     variants: &SEV_ISSUE_CMD_VARIANTS,
 };
-static BY_VFIO_FOPS_UNL_IOCTL: [Handled; 2] = [
-    Handled {
-        surface: Surface::VfioContainer,
-        function: "vfio_fops_unl_ioctl",
-    },
-    Handled {
-        surface: Surface::Iommufd,
-        function: "iommufd_vfio_ioctl",
-    },
-];
+static BY_VFIO_FOPS_UNL_IOCTL: [Handled; 1] = [Handled {
+    surface: Surface::VfioContainer,
+    function: "vfio_fops_unl_ioctl",
+}];
 static NAMES_VFIO_CHECK_EXTENSION: [u16; 9] = places([
     "VFIO_DMA_CC_IOMMU",
     "VFIO_EEH",
@@ -6090,16 +6084,6 @@ static VFIO_IOMMU_TYPE1_DIRTY_BITMAP_IN: Struct = Struct {
     open_ended: false,
     variants: &VFIO_IOMMU_DIRTY_PAGES_VARIANTS,
 };
-static BY_VFIO_IOMMU_TYPE1_IOCTL_2: [Handled; 2] = [
-    Handled {
-        surface: Surface::VfioContainer,
-        function: "vfio_iommu_type1_ioctl",
-    },
-    Handled {
-        surface: Surface::Iommufd,
-        function: "iommufd_vfio_ioctl",
-    },
-];
 static NAMES_VFIO_IOMMU_TYPE1_INFO_FLAGS: [u16; 2] =
     places(["VFIO_IOMMU_INFO_CAPS", "VFIO_IOMMU_INFO_PGSIZES"]);
 static VFIO_IOMMU_TYPE1_INFO: [Field; 5] = [

@@ -146,7 +146,12 @@ fn targets(
                     0 if found.is_on(surface) => Target::Name(found),
                     1 => {
                         let known = choices.pick(&[found.number, found.compat_number]);
-                        number(choices, known)
+                        // A container's number is no number of iommufd's.
+                        let refused = surface == Surface::Iommufd && known >> 8 == 0x3b;
+                        match refused && known & 0x80 == 0 {
+                            true => number(choices, NUMBERS[3]),
+                            false => number(choices, known),
+                        }
                     }
                     _ => {
                         let unknown = choices.pick(&NUMBERS);
