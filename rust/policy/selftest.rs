@@ -88,6 +88,8 @@ macro_rules! for_each_engine_test {
             a_size_that_the_kernel_does_not_heed
             numbers_are_cut_as_the_handler_does
             what_is_odd_is_told
+            each_command_of_sev
+            what_commands_of_sev_lead_to
         }
     };
 }
@@ -119,7 +121,8 @@ macro_rules! policy {
 
 // Behind the macros, which it uses.
 mod fields;
-pub use fields::*;
+mod sev;
+pub use {fields::*, sev::*};
 
 const EPERM: Verdict = Verdict::Deny { errno: 1 };
 const EINVAL: Verdict = Verdict::Deny { errno: 22 };
@@ -887,7 +890,11 @@ mod tests {
             #[test]
             fn every_test_is_listed() {
                 let listed = [$(stringify!($name)),*];
-                let files = [include_str!("selftest.rs"), include_str!("selftest/fields.rs")];
+                let files = [
+                    include_str!("selftest.rs"),
+                    include_str!("selftest/fields.rs"),
+                    include_str!("selftest/sev.rs"),
+                ];
                 let written = files.iter().flat_map(|file| file.lines()).filter_map(|line| {
                     line.strip_prefix("pub fn ")?.split('<').next()
                 });

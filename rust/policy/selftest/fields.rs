@@ -27,10 +27,10 @@ impl crate::Memory for Memory<'_> {
 }
 
 /// Where the arguments of these tests are.
-const HERE: u64 = 0x1000;
+pub(super) const HERE: u64 = 0x1000;
 
 /// The verdict about a call whose argument is in memory.
-fn verdict<S: Grow>(
+pub(super) fn verdict<S: Grow>(
     policy: &Policy<S>,
     surface: Surface,
     name: &str,
@@ -67,7 +67,7 @@ fn with_argument<S: Grow>(
 }
 
 /// Puts little-endian numbers at offsets of an argument of zeros.
-fn argument<const N: usize>(numbers: &[(usize, u64, usize)]) -> [u8; N] {
+pub(super) fn argument<const N: usize>(numbers: &[(usize, u64, usize)]) -> [u8; N] {
     let mut bytes = [0; N];
     for (offset, number, width) in numbers {
         let from = number.to_le_bytes();
