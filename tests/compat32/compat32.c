@@ -4,14 +4,15 @@
  *
  *	compat32 try SURFACE COMMAND [ARG]
  *
- * SURFACE is kvm, kvm-vm or kvm-vcpu; COMMAND a name of the table below or 0xNUMBER; ARG a number,
+ * SURFACE is kvm, kvm-vm or kvm-vcpu, or a device that is simply opened: vfio-container, iommufd,
+ * vhost-net or vhost-vsock; COMMAND a name of the table below or 0xNUMBER; ARG a number,
  * zero (a pointer to 64 KiB of zeroes; the default for a command with a struct), bad (a pointer to
  * nothing), dirtylog or cleardirtylog (that struct, for the slot 0 of this VM, with a bitmap), or
  * msrfilter (that struct, whose second range is of 8 MSRs from 0x174).
  * Prints `ok RET` or `errno ENAME (number)`, as `client try` does. Exit codes: 0 for any answer,
- * 1 for a set-up that was refused, 2 for bad usage, 3 without /dev/kvm.
+ * 1 for a set-up that was refused, 2 for bad usage, 3 without the device.
  *
- * Numbers and structs are those that the C compiler makes of <linux/kvm.h> for a 32-bit program:
+ * Numbers and structs are those that the C compiler makes of the kernel's headers for a 32-bit program:
  * nothing is shared with the 64-bit client.
  *
  * Build (in the build root): gcc -m32 -static -O2 -Wall -Wextra -Werror -o compat32 compat32.c
@@ -20,7 +21,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/iommufd.h>
 #include <linux/kvm.h>
+#include <linux/vfio.h>
+#include <linux/vhost.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +37,20 @@ _Static_assert(sizeof(void *) == 4, "build this with -m32");
 #define MEMORY_BYTES	(1024 * 1024)
 #define ZEROED_BYTES	(64 * 1024)
 
-enum { REFUSED = 1, USAGE = 2, NO_KVM = 3 };
+enum { REFUSED = 1, USAGE = 2, NO_DEVICE = 3 };
+
+static const struct {
+	const char *surface;
+	const char *path;
+} devices[] = {
+	{ "kvm", "/dev/kvm" },
+	{ "kvm-vm", "/dev/kvm" },
+	{ "kvm-vcpu", "/dev/kvm" },
+	{ "vfio-container", "/dev/vfio/vfio" },
+	{ "iommufd", "/dev/iommu" },
+	{ "vhost-net", "/dev/vhost-net" },
+	{ "vhost-vsock", "/dev/vhost-vsock" },
+};
 
 static const struct {
 	const char *name;
@@ -70,6 +87,15 @@ static const struct {
 	COMMAND(KVM_SET_CPUID2),
 	COMMAND(KVM_NMI),
 	COMMAND(KVM_SMI),
+	COMMAND(VFIO_GET_API_VERSION),
+	COMMAND(VFIO_CHECK_EXTENSION),
+	COMMAND(IOMMU_IOAS_ALLOC),
+	COMMAND(VHOST_SET_OWNER),
+	COMMAND(VHOST_GET_FEATURES),
+	COMMAND(VHOST_SET_FEATURES),
+	COMMAND(VHOST_SET_VRING_NUM),
+	COMMAND(VHOST_GET_VRING_BASE),
+	COMMAND(VHOST_VSOCK_SET_GUEST_CID),
 #undef COMMAND
 };
 
@@ -81,7 +107,7 @@ static void die(int code, const char *what)
 
 static void usage(void)
 {
-	die(USAGE, "usage: compat32 try kvm|kvm-vm|kvm-vcpu COMMAND|0xNUMBER [NUMBER|zero|bad|dirtylog|cleardirtylog|msrfilter]");
+	die(USAGE, "usage: compat32 try SURFACE COMMAND|0xNUMBER [NUMBER|zero|bad|dirtylog|cleardirtylog|msrfilter]");
 }
 
 static void print_answer(int value)
@@ -203,32 +229,30 @@ static int open_vm(int kvm)
 
 int main(int argc, char **argv)
 {
-	enum { KVM, VM, VCPU } depth;
+	const char *path = NULL;
 	unsigned long arg;
 	unsigned int command;
+	size_t i;
 	int fd;
 
 	if (argc < 4 || argc > 5 || strcmp(argv[1], "try"))
 		usage();
-	if (!strcmp(argv[2], "kvm"))
-		depth = KVM;
-	else if (!strcmp(argv[2], "kvm-vm"))
-		depth = VM;
-	else if (!strcmp(argv[2], "kvm-vcpu"))
-		depth = VCPU;
-	else
+	for (i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
+		if (!strcmp(argv[2], devices[i].surface))
+			path = devices[i].path;
+	if (!path)
 		usage();
 	command = command_number(argv[3]);
 	arg = argument(argc == 5 ? argv[4] : NULL, command);
 
-	fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0) {
-		fprintf(stderr, "compat32: cannot open /dev/kvm: %s\n", strerror(errno));
-		return errno == ENOENT || errno == ENXIO || errno == ENODEV ? NO_KVM : REFUSED;
+		fprintf(stderr, "compat32: cannot open %s: %s\n", path, strerror(errno));
+		return errno == ENOENT || errno == ENXIO || errno == ENODEV ? NO_DEVICE : REFUSED;
 	}
-	if (depth >= VM)
+	if (!strncmp(argv[2], "kvm-v", 5))
 		fd = open_vm(fd);
-	if (depth >= VCPU)
+	if (!strcmp(argv[2], "kvm-vcpu"))
 		fd = set_up("KVM_CREATE_VCPU", ioctl(fd, KVM_CREATE_VCPU, 0));
 
 	print_answer(ioctl(fd, command, arg));

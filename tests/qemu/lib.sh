@@ -27,6 +27,17 @@ must() { "$@" || fail "this failed: $*"; }
 # load_kvm: real KVM, as the emulated processor offers it.
 load_kvm() { must modprobe kvm_amd; [ -c /dev/kvm ] || fail "there is no /dev/kvm"; }
 
+# pass_through: gives QEMU's edu devices to vfio-pci, for a VMM to take.
+pass_through() {
+	must modprobe vfio_pci
+	for device in /sys/bus/pci/devices/*; do
+		[ "$(cat "$device/vendor" "$device/device" | tr '\n' ' ')" = "0x1234 0x11e8 " ] || continue
+		echo vfio-pci >"$device/driver_override"
+		echo "${device##*/}" >/sys/bus/pci/drivers_probe
+	done
+	[ -n "$(find /sys/bus/pci/drivers/vfio-pci -name '0000:*')" ] || fail "vfio-pci drives no device"
+}
+
 # insert [PARAMETER...]: loads the module.
 insert() { must insmod /portcullis.ko "$@"; }
 
@@ -50,6 +61,25 @@ expect() {
 	want=$1
 	shift
 	out=$(client try "$@" --expect "$want" 2>&1) || fail "$*: $out (expected: $want)"
+}
+
+# use DEVICE [OPTION...]: uses a device from the first call to the last byte. Sets $steps.
+use() {
+	client device "$@" >/tmp/use 2>&1 || {
+		sed 's/^/    device | /' /tmp/use >&9
+		fail "client device $*"
+	}
+	steps=$(tail -n 1 /tmp/use)
+}
+
+# denied N [FIELD]: the rules in force have denied N calls together, and each of them one at least if N
+# is not 0. With FIELD would-deny: would have.
+denied() {
+	field=${2:-denied}
+	grep '^rule .* action=deny ' $gate/counters | sed "s/.* $field=\([0-9]*\).*/\1/" >/tmp/denied
+	n=$(awk '{ n += $1 } END { print n + 0 }' /tmp/denied)
+	[ "$n" -eq "$1" ] || fail "$field is $n in all, not $1"
+	[ "$1" -eq 0 ] || ! grep -qx 0 /tmp/denied || fail "a rule has denied nothing"
 }
 
 # counter LINE-PATTERN FIELD: a figure from counters; 0 for what is not there.

@@ -11,11 +11,7 @@ patches=/files/virtual-patches
 
 load_kvm
 for module in vhost_net vhost_vsock vhost_scsi vhost_vdpa iommufd; do modprobe $module 2>/dev/null; done
-# A device to pass through: QEMU's edu.
-modprobe vfio_iommu_type1 && modprobe vfio_pci && {
-	echo vfio-pci >/sys/bus/pci/devices/0000:00:04.0/driver_override
-	echo 0000:00:04.0 >/sys/bus/pci/drivers_probe
-}
+modprobe vfio_iommu_type1 && pass_through
 insert
 
 # answer SHAPE SIDE: sets $answer; fails with 3 where this machine lacks the device.

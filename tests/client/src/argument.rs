@@ -4,9 +4,12 @@
 
 use std::{fmt, io, os::fd::OwnedFd, str::FromStr};
 
-use crate::sys::{
-    pages::{Pages, Rest},
-    userfault::Stuck, //
+use crate::{
+    failure::{while_doing, Failure},
+    sys::{
+        pages::{Pages, Rest},
+        userfault::Stuck, //
+    },
 };
 
 /// What was asked for, before it exists: `WHAT[,OFFSET.BYTES=NUMBER]...[@PLACE]`.
@@ -253,10 +256,40 @@ impl Argument {
         self.value
     }
 
-    #[cfg(test)]
+    /// The memory that it points to, if it is no number.
     pub fn pages(&self) -> Option<&Pages> {
         self.pages.as_ref()
     }
+
+    /// The number of 4 bytes at `offset` of the memory, as the handler has left it.
+    pub fn u32_at(&self, offset: usize) -> u32 {
+        u32::from_le_bytes(self.bytes_at(offset))
+    }
+
+    /// The same, of 8 bytes.
+    pub fn u64_at(&self, offset: usize) -> u64 {
+        u64::from_le_bytes(self.bytes_at(offset))
+    }
+
+    /// The bytes at `offset`; zeroes of a number.
+    fn bytes_at<const N: usize>(&self, offset: usize) -> [u8; N] {
+        let bytes = self.pages.as_ref().map(|pages| pages.bytes_at(offset, N));
+        bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .unwrap_or([0; N])
+    }
+}
+
+/// Zeroes, and what `put` lays over them.
+pub fn laid(put: impl FnOnce(&mut Pages)) -> Result<Argument, Failure> {
+    let mut pages = Pages::zeroed(ZEROED_BYTES).map_err(while_doing("mmap"))?;
+    put(&mut pages);
+    Ok(Argument::from_pages(pages))
+}
+
+/// One struct.
+pub fn with<T: Copy>(value: T) -> Result<Argument, Failure> {
+    laid(|pages| pages.put(0, value))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 //! `client`: a small, real VMM for the test scenarios.
 //!
-//! It does what a VMM does (boot, session, spin, churn), what a broken-into VMM would do (try,
+//! It does what a VMM does (boot, session, device, spin, churn), what a broken-into VMM would do (try,
 //! storm, shape), what an administrator does (write) and what a benchmark does (bench). Its command
 //! numbers come from the ioctl formulas and the C struct sizes, never from the module's schema:
 //! it is the independent witness.
@@ -15,6 +15,7 @@ mod answer;
 mod argument;
 mod call;
 mod command;
+mod device;
 mod errno;
 mod failure;
 mod guest;
@@ -48,6 +49,7 @@ struct Cli {
 enum Action {
     Boot(boot::Options),
     Session(session::Options),
+    Device(subcommand::device::Options),
     Shape(shape::Options),
     #[command(name = "try")]
     Try(attempt::Options),
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().action {
         Action::Boot(options) => boot::run(&options),
         Action::Session(options) => session::run(&options),
+        Action::Device(options) => subcommand::device::run(&options),
         Action::Shape(options) => shape::run(&options),
         Action::Try(options) => attempt::run(&options),
         Action::Storm(options) => storm::run(&options),

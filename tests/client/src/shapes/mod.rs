@@ -13,21 +13,18 @@ mod vfio;
 mod vhost;
 mod vm;
 
-use std::{
-    fs::OpenOptions,
-    io,
-    os::fd::{AsRawFd, OwnedFd, RawFd},
-};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use crate::{
     answer::Answer,
-    argument::{Argument, ZEROED_BYTES},
+    argument::{laid, with, Argument},
     command::Command,
-    failure::{while_doing, Failure},
+    device::open,
+    failure::Failure,
     guest::Guest,
     machine::{Machine, Wanted},
     surface::Surface,
-    sys::{ioctl, pages::Pages},
+    sys::ioctl,
 };
 
 /// A call that some virtual patches forbid, and the nearest legal one.
@@ -143,29 +140,6 @@ fn number(command: &str) -> Result<u32, Failure> {
     command
         .map(|command| command.number)
         .ok_or_else(|| Failure::Unexpected("the table lacks the command".to_owned()))
-}
-
-/// Zeroes, and what `put` lays over them.
-fn laid(put: impl FnOnce(&mut Pages)) -> Result<Argument, Failure> {
-    let mut pages = Pages::zeroed(ZEROED_BYTES).map_err(while_doing("mmap"))?;
-    put(&mut pages);
-    Ok(Argument::from_pages(pages))
-}
-
-/// One struct.
-fn with<T: Copy>(value: T) -> Result<Argument, Failure> {
-    laid(|pages| pages.put(0, value))
-}
-
-/// Opens a device that this machine may lack.
-fn open(path: &str) -> Result<OwnedFd, Failure> {
-    match OpenOptions::new().read(true).write(true).open(path) {
-        Ok(file) => Ok(file.into()),
-        Err(error) => match error.kind() {
-            io::ErrorKind::NotFound => Err(Failure::Absent(format!("there is no {path} here"))),
-            _ => Err(while_doing(format!("cannot open {path}"))(error)),
-        },
-    }
 }
 
 /// A call on the way to the one that counts.

@@ -3,17 +3,16 @@
 //! A PCI device that is passed through: the first one that vfio-pci drives.
 
 use std::{
-    fs,
     mem::offset_of,
     os::fd::{AsRawFd, OwnedFd},
 };
 
 use vfio_bindings::bindings::vfio::*;
-use vmm_sys_util::ioctl::{ioctl_expr, _IOC_NONE};
 
 use super::{laid, open, step, Made, Ready, Shape, Target};
 use crate::{
     argument::Argument,
+    device::pci::{self, vfio, PassedThrough},
     failure::{while_doing, Failure},
     sys::file,
 };
@@ -124,10 +123,6 @@ struct DmaBuf {
     dma_ranges: [vfio_region_dma_range; 1],
 }
 
-const fn vfio(nr: u32) -> u32 {
-    ioctl_expr(_IOC_NONE, VFIO_TYPE as u32, VFIO_BASE + nr, 0) as u32
-}
-
 const SET_IOMMU: u32 = vfio(2);
 const GROUP_SET_CONTAINER: u32 = vfio(4);
 const GROUP_GET_DEVICE_FD: u32 = vfio(6);
@@ -136,9 +131,9 @@ const DEVICE_FEATURE: u32 = vfio(17);
 
 /// Container, group and device, in this order.
 fn opened() -> Result<Vec<OwnedFd>, Failure> {
-    let (address, group) = passed_through()?;
+    let passed = PassedThrough::first()?;
     let container = open("/dev/vfio/vfio")?;
-    let group = open(&format!("/dev/vfio/{group}"))?;
+    let group = open(&format!("/dev/vfio/{}", passed.group()?))?;
     let number = laid(|pages| pages.put(0, container.as_raw_fd()))?;
     step(
         "VFIO_GROUP_SET_CONTAINER",
@@ -148,7 +143,7 @@ fn opened() -> Result<Vec<OwnedFd>, Failure> {
     )?;
     let kind = Argument::number(VFIO_TYPE1v2_IOMMU.into());
     step("VFIO_SET_IOMMU", &container, SET_IOMMU, &kind)?;
-    let name = laid(|pages| pages.put_bytes(0, address.as_bytes()))?;
+    let name = laid(|pages| pages.put_bytes(0, passed.address.as_bytes()))?;
     let device = step(
         "VFIO_GROUP_GET_DEVICE_FD",
         &group,
@@ -159,20 +154,6 @@ fn opened() -> Result<Vec<OwnedFd>, Failure> {
         Failure::Unexpected("VFIO_GROUP_GET_DEVICE_FD returned no file".to_owned())
     })?;
     Ok(vec![container, group, device])
-}
-
-/// The address of the device, and its IOMMU group.
-fn passed_through() -> Result<(String, String), Failure> {
-    let absent = || Failure::Absent("vfio-pci drives no device here".to_owned());
-    let devices = fs::read_dir("/sys/bus/pci/drivers/vfio-pci").map_err(|_| absent())?;
-    let address = devices
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .find(|name| name.contains(':'))
-        .ok_or_else(absent)?;
-    let group = fs::read_link(format!("/sys/bus/pci/devices/{address}/iommu_group"))
-        .map_err(while_doing("the device has no IOMMU group"))?;
-    let group = group.file_name().ok_or_else(absent)?;
-    Ok((address, group.to_string_lossy().into_owned()))
 }
 
 /// VFIO_DEVICE_SET_IRQS to trigger interrupts of a kind that has its eventfd already.
@@ -192,17 +173,9 @@ fn set_irqs(index: u32, data: u32, count: u32) -> Made {
 
 fn irq_set(index: u32, data: u32, count: u32) -> Result<Argument, Failure> {
     let eventfd = file::eventfd().map_err(while_doing("eventfd"))?;
-    let argument = laid(|pages| {
-        let data_bytes = size_of::<i32>();
-        let argsz = (size_of::<vfio_irq_set>() + data_bytes) as u32;
-        let flags = VFIO_IRQ_SET_ACTION_TRIGGER | data;
-        pages.put(offset_of!(vfio_irq_set, argsz), argsz);
-        pages.put(offset_of!(vfio_irq_set, flags), flags);
-        pages.put(offset_of!(vfio_irq_set, index), index);
-        pages.put(offset_of!(vfio_irq_set, count), count);
-        // Truth, if it is taken for a bool.
-        pages.put(offset_of!(vfio_irq_set, data), eventfd.as_raw_fd());
-    })?;
+    let flags = VFIO_IRQ_SET_ACTION_TRIGGER | data;
+    // The fd is truth, if it is taken for a bool.
+    let argument = pci::irq_set(index, flags, count, eventfd.as_raw_fd())?;
     Ok(argument.keeping(eventfd))
 }
 

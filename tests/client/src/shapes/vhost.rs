@@ -10,11 +10,12 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
 };
 
-use vmm_sys_util::ioctl::{ioctl_expr, _IOC_NONE, _IOC_READ, _IOC_WRITE};
+use vmm_sys_util::ioctl::{_IOC_READ, _IOC_WRITE};
 
 use super::{laid, open, step, with, Made, Ready, Shape, Side, Target};
 use crate::{
     argument::Argument,
+    device::vhost::{vhost, SET_OWNER, VIRTIO_F_VERSION_1},
     failure::{while_doing, Failure},
 };
 
@@ -57,7 +58,6 @@ pub const SHAPES: &[Shape] = &[
     },
 ];
 
-const VIRTIO_F_VERSION_1: u64 = 1 << 32;
 const VIRTIO_F_ACCESS_PLATFORM: u64 = 1 << 33;
 
 /// `struct vhost_vring_file`.
@@ -76,15 +76,10 @@ struct VdpaConfig {
     len: u32,
 }
 
-const fn vhost(direction: u32, nr: u32, size: usize) -> u32 {
-    ioctl_expr(direction, 0xaf, nr, size as u32) as u32
-}
-
 /// A device that has its owner.
 fn owned(path: &str) -> Result<OwnedFd, Failure> {
     let device = open(path)?;
-    let set_owner = vhost(_IOC_NONE, 0x01, 0);
-    step("VHOST_SET_OWNER", &device, set_owner, &Argument::number(0))?;
+    step("VHOST_SET_OWNER", &device, SET_OWNER, &Argument::number(0))?;
     Ok(device)
 }
 

@@ -7,6 +7,7 @@ pub mod bench;
 pub mod boot;
 pub mod churn;
 pub mod commands;
+pub mod device;
 pub mod keep_path;
 pub mod session;
 pub mod shape;

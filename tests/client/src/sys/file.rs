@@ -60,10 +60,10 @@ pub fn duplicate(file: &impl AsRawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A new eventfd.
+/// A new eventfd, from which reading never blocks.
 pub fn eventfd() -> io::Result<OwnedFd> {
     // SAFETY: eventfd makes an fd and touches no memory.
-    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -11,3 +11,4 @@ pub mod memslot;
 pub mod pages;
 pub mod signals;
 pub mod userfault;
+pub mod vsock;
