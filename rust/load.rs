@@ -6,13 +6,12 @@ use crate::{
     active::{self, Active},
     heap::Heap,
     ledger::Ledger,
-    sites,
     sys::locks::LEDGER,
     text::{Errno, Text}, //
 };
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::{fmt, prelude::*};
-use portcullis_policy::{check, limits, Checked, Rejection, Surface};
+use portcullis_policy::{check, limits, Checked, Rejection};
 
 /// The longest text in bytes that is taken from a writer.
 pub(crate) const LIMIT: usize = limits::TEXT_BYTES;
@@ -113,9 +112,9 @@ pub(crate) fn try_text(text: KVVec<u8>) -> Result<Text> {
     Ok(answer)
 }
 
-/// What the engine finds odd, and what this module does.
+/// What the engine finds odd.
 fn warnings(checked: &Checked<Heap>, text: &[u8]) -> Result<Warnings> {
-    let Checked { policy, warnings } = checked;
+    let warnings = &checked.warnings;
     let mut found = Warnings {
         count: warnings.list.len(),
         text: Text::new(),
@@ -123,31 +122,6 @@ fn warnings(checked: &Checked<Heap>, text: &[u8]) -> Result<Warnings> {
     // CAST: 32 bits fit.
     found.count = found.count.saturating_add(warnings.more as usize);
     found.text.put(format_args!("{}", warnings.report(text)))?;
-    let has_rules = |surface: &Surface| {
-        policy.links.iter().any(|link| {
-            let rule = policy.rules.get(usize::from(link.rule));
-            let target = policy.targets.get(usize::from(link.target));
-            rule.is_some_and(|rule| !rule.is_default)
-                && target.is_some_and(|target| target.surface == *surface)
-        })
-    };
-    let mut idle = Surface::ALL
-        .into_iter()
-        .filter(|&surface| !sites::guards(surface))
-        .filter(has_rules);
-    if let Some(first) = idle.next() {
-        found.count = found.count.saturating_add(1);
-        found.text.put(fmt!(
-            "warning: this version does not guard {}",
-            first.name()
-        ))?;
-        for surface in idle {
-            found.text.put(fmt!(", {}", surface.name()))?;
-        }
-        found
-            .text
-            .put(fmt!(": the rules for that have no effect\n"))?;
-    }
     Ok(found)
 }
 

@@ -21,6 +21,7 @@ mod sites;
 #[allow(unsafe_code)]
 mod sys;
 mod text;
+mod trouble;
 
 /// `policy/builtin.policy`, compiled while the module was built.
 #[expect(

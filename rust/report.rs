@@ -9,7 +9,8 @@ use crate::{
     load::LastLoad,
     sites::{self, State, SITES},
     sys::{digest::sha256, locks::LEDGER},
-    text::{Errno, Text}, //
+    text::{Errno, Text},
+    trouble::why, //
 };
 use kernel::{fmt, prelude::*};
 use portcullis_policy::{schema, Action};
@@ -65,7 +66,12 @@ pub(crate) fn status(out: &mut Text) -> Result {
             State::Armed => out.put(fmt!("state=armed race-free=register-only\n"))?,
             State::Shared => out.put(fmt!("state=shared race-free=register-only\n"))?,
             State::Absent => out.put(fmt!("state=absent\n"))?,
-            State::Failed(error) => out.put(fmt!("state=failed error={}\n", Errno(error)))?,
+            State::Missing => out.put(fmt!("state=absent why=\"{}\"\n", why(ENOENT)))?,
+            State::Failed(error) => out.put(fmt!(
+                "state=failed error={} why=\"{}\"\n",
+                Errno(error),
+                why(error)
+            ))?,
         }
     }
     match &ledger.last {

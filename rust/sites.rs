@@ -10,10 +10,11 @@ use crate::{
     sys::{
         call::{is_compat, Call},
         detour::{wait_for_calls_on_detours, Answer, Outcome, Probes},
-        kprobe::{Armed, Handler, OnHit, Probe},
-        module_notifier::{ModuleEvents, ModuleNotifier}, //
+        kprobe::{c_str, Armed, Handler, OnHit, Probe},
+        module_notifier::{is_loaded, ModuleEvents, ModuleNotifier}, //
     },
-    text::Errno, //
+    text::Errno,
+    trouble::why, //
 };
 use core::sync::atomic::{AtomicI32, Ordering};
 use kernel::{prelude::*, str::CStr};
@@ -51,7 +52,10 @@ pub(crate) struct Site {
     /// Where it says that it stands in [`SITES`], for a test.
     #[cfg(CONFIG_KUNIT)]
     pub(crate) place: usize,
-    /// Why the last attempt to arm it failed: a negative errno, or 0.
+    /// The symbol that its module has while it is loaded.
+    this_module: &'static CStr,
+    /// Why the last attempt to arm it failed: a negative errno, or 0. `ENOENT` only where the module
+    /// is loaded.
     error: AtomicI32,
 }
 
@@ -61,8 +65,10 @@ pub(crate) enum State {
     Armed,
     /// The probe is in place beside somebody else's.
     Shared,
-    /// The kernel has no such function now: its module is not loaded, or was built without it.
+    /// Its module is not loaded, and the kernel has no such function of its own.
     Absent,
+    /// Its module is loaded, and has no such function.
+    Missing,
     /// The function is there, and the probe could not be put at it: calls pass unseen.
     Failed(Error),
 }
@@ -81,6 +87,7 @@ macro_rules! site {
                 callers: $callers,
                 #[cfg(CONFIG_KUNIT)]
                 place: $place,
+                this_module: c_str(concat!($module, ":__this_module\0")),
                 error: AtomicI32::new(0),
             },
         )
@@ -88,7 +95,7 @@ macro_rules! site {
 }
 
 /// The doors. Each row begins with its place.
-pub(crate) static SITES: [Probe<Site>; 14] = [
+pub(crate) static SITES: [Probe<Site>; 15] = [
     site!(0, "kvm", "kvm_dev_ioctl", Kvm, Callers::All),
     site!(1, "kvm", "kvm_vm_compat_ioctl", KvmVm, Callers::Compat),
     site!(2, "kvm", "kvm_vm_ioctl", KvmVm, Callers::BehindCompat(1)),
@@ -147,6 +154,7 @@ pub(crate) static SITES: [Probe<Site>; 14] = [
         VhostVdpa,
         Callers::All
     ),
+    site!(14, "ccp", "sev_ioctl", Sev, Callers::All),
 ];
 
 /// [`SITES`], for the calls that are deferred there.
@@ -208,17 +216,26 @@ impl OnHit for Site {
     }
 }
 
-/// Arms a site if its function is there.
-fn arm(probe: &'static Probe<Site>) {
-    let error = probe.arm().map_or_else(Error::to_errno, |()| 0);
-    probe.judge().error.store(error, Ordering::Relaxed);
-    let symbol = probe.at().symbol;
+/// Arms a site if its function is there. `is_here`: whether its module is loaded.
+fn arm(probe: &'static Probe<Site>, is_here: impl FnOnce(&Site) -> bool) {
+    let site = probe.judge();
+    match probe.arm() {
+        Ok(()) => {}
+        Err(error) if error == ENOENT && !is_here(site) => {}
+        // Only a failure is noted, and `Follow::coming` forgets the last one: when the gate is
+        // closed while the module comes, two are here at once, and the later must not hide what
+        // the other has found.
+        Err(error) => site.error.store(error.to_errno(), Ordering::Relaxed),
+    }
+    let (module, symbol) = (probe.at().module, probe.at().symbol);
     match state(probe) {
         State::Failed(error) => pr_err!(
-            "{}: the probe could not be put in place ({}): its calls pass unseen\n",
+            "{}: the probe could not be put in place ({}): its calls pass unseen; {}\n",
             symbol,
-            Errno(error)
+            Errno(error),
+            why(error)
         ),
+        State::Missing => pr_warn!("{}:{}: {}\n", module, symbol, why(ENOENT)),
         State::Shared => pr_warn!(
             "{}: another kprobe was here first: see `shared` in the admin guide\n",
             symbol
@@ -233,7 +250,7 @@ pub(crate) fn state(probe: &Probe<Site>) -> State {
         (Armed::Yes, _) => State::Armed,
         (Armed::Shared, _) => State::Shared,
         (Armed::No, 0) => State::Absent,
-        (Armed::No, error) if error == ENOENT.to_errno() => State::Absent,
+        (Armed::No, error) if error == ENOENT.to_errno() => State::Missing,
         (Armed::No, error) => State::Failed(Error::from_errno(error)),
     }
 }
@@ -245,19 +262,6 @@ fn of_module(module: &CStr) -> impl Iterator<Item = &'static Probe<Site>> + '_ {
         .filter(move |probe| probe.at().module == module)
 }
 
-/// Says where a module of which some handlers were found lacks others: nobody guards what has
-/// another name in this kernel.
-fn complain_of_missing(module: &CStr) {
-    let is_absent = |probe: &&'static Probe<Site>| matches!(state(probe), State::Absent);
-    if of_module(module).all(|probe| is_absent(&probe)) {
-        return;
-    }
-    for probe in of_module(module).filter(is_absent) {
-        let symbol = probe.at().symbol;
-        pr_warn!("{module} has no {symbol}: if the handler has another name, it is not guarded\n");
-    }
-}
-
 enum Follow {}
 
 impl ModuleEvents for Follow {
@@ -265,9 +269,9 @@ impl ModuleEvents for Follow {
         for probe in of_module(module) {
             // The gate may have been closed just before ftrace knew the module: begin afresh.
             probe.disarm();
-            arm(probe);
+            probe.judge().error.store(0, Ordering::Relaxed);
+            arm(probe, |_| true);
         }
-        complain_of_missing(module);
     }
 
     fn going(module: &CStr) {
@@ -293,15 +297,14 @@ impl Gate {
     pub(crate) fn close() -> Result<Self> {
         let sites = ArmedSites;
         let notifier = ModuleNotifier::new()?;
-        SITES.iter().for_each(arm);
-        for module in [c"kvm", c"vfio"] {
-            complain_of_missing(module);
+        for probe in &SITES {
+            arm(probe, |site| is_loaded(site.this_module));
         }
         let count = |wanted: fn(&State) -> bool| SITES.iter().map(state).filter(wanted).count();
         pr_info!(
             "sites: {} armed, {} absent, {} failed; {}\n",
             count(|state| matches!(state, State::Armed | State::Shared)),
-            count(|state| matches!(state, State::Absent)),
+            count(|state| matches!(state, State::Absent | State::Missing)),
             count(|state| matches!(state, State::Failed(_))),
             active::mode()
         );

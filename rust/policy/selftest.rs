@@ -84,6 +84,7 @@ macro_rules! for_each_engine_test {
             layouts_of_several_commands
             layouts_of_32_bit_callers
             variants_behind_pointers
+            requests_to_dev_sev
             sizes_that_the_caller_tells
             a_size_that_the_kernel_does_not_heed
             numbers_are_cut_as_the_handler_does

@@ -67,7 +67,8 @@ impl Handler {
     }
 }
 
-const fn c_str(text: &'static str) -> &'static CStr {
+/// A name that ends with its only NUL.
+pub(crate) const fn c_str(text: &'static str) -> &'static CStr {
     match CStr::from_bytes_with_nul(text.as_bytes()) {
         Ok(text) => text,
         Err(_) => panic!("a name must end with its only NUL"),

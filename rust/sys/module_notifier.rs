@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hearing of other modules that come and go.
+//! Other modules: hearing of those that come and go, and whether one is there.
 //!
-//! C header: [`include/linux/module.h`](srctree/include/linux/module.h)
+//! C headers: [`include/linux/module.h`](srctree/include/linux/module.h),
+//! [`include/linux/kprobes.h`](srctree/include/linux/kprobes.h)
 
 use super::bindings;
 use core::marker::PhantomData;
@@ -62,6 +63,31 @@ impl<E: ModuleEvents> Drop for ModuleNotifier<E> {
     fn drop(&mut self) {
         // SAFETY: by the type invariants it is registered. This waits for running callbacks.
         unsafe { bindings::unregister_module_notifier(self.block.get()) };
+    }
+}
+
+/// Whether a module is loaded, by `NAME:__this_module`, the symbol of its `struct module`.
+///
+/// Modules may not ask `find_module()`. But `register_kprobe()` answers with `ENOENT` where there is no
+/// such symbol, and with `EINVAL` where it is one of data, as this one is. A kernel that keeps no
+/// symbols of data (no `CONFIG_KALLSYMS_ALL`) says no. May sleep.
+pub(crate) fn is_loaded(this_module: &'static CStr) -> bool {
+    let probe = Opaque::new(bindings::kprobe {
+        symbol_name: this_module.as_char_ptr(),
+        ..pin_init::zeroed()
+    });
+    let Ok(probe) = KBox::pin(probe, GFP_KERNEL) else {
+        return false;
+    };
+    // SAFETY: it is filled in, and does not move before it is freed; the kernel keeps it only if it
+    // answers with 0.
+    match to_result(unsafe { bindings::register_kprobe(probe.get()) }) {
+        Ok(()) => {
+            // SAFETY: it has just been registered.
+            unsafe { bindings::unregister_kprobe(probe.get()) };
+            true
+        }
+        Err(error) => error == EINVAL,
     }
 }
 

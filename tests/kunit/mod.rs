@@ -30,7 +30,8 @@ portcullis_policy::for_each_engine_test!(suite);
 mod module {
     use crate::{
         active::Active,
-        builtin, catalogue,
+        builtin,
+        catalogue,
         heap::{Accounted, Heap},
         ledger::{Count, Reading},
         load,
@@ -38,11 +39,13 @@ mod module {
         sys::{
             detour::{Answer, Outcome},
             digest::sha256,
+            module_notifier::is_loaded,
             per_cpu::{PerCpuCounters, Which},
             preemption::NoPreemption,
             user_memory::{peek, OfCaller, PEEK_BYTES}, //
         },
         text::{Errno, Text},
+        trouble::why, //
     };
     use kernel::{fmt, prelude::*};
     use portcullis_policy::{parse, Grow, Memory, Request, Surface};
@@ -194,12 +197,14 @@ mod module {
             b"policy t version 1\nprofile other\n    allow\nend\n",
         )?)?;
         assert!(bad.as_bytes().starts_with(b"3:"));
-        let idle = load::try_text(kvec(
-            b"policy t version 1\nprofile other\n    default allow\n    deny sev *\nend\n",
+        // A rule that no call reaches is taken, and told.
+        let odd = load::try_text(kvec(
+            b"policy t version 1\nprofile other\n    default allow\n    deny sev *\n    \
+            deny sev SEV_ISSUE_CMD\nend\n",
         )?)?;
-        let mut lines = idle.lines();
+        let mut lines = odd.lines();
         assert_eq!(lines.next(), Some("ok"));
-        assert!(lines.next().is_some_and(|line| line.contains(" sev:")));
+        assert!(lines.next().is_some_and(|line| line.starts_with("5:")));
         Ok(())
     }
 
@@ -242,6 +247,29 @@ mod module {
         assert!(!behind.have_judged(false, |_| true));
         assert!(!Callers::All.have_judged(true, |_| true));
         assert!(!Callers::Compat.have_judged(true, |_| true));
+    }
+
+    #[test]
+    fn every_surface_has_a_site() {
+        for surface in Surface::ALL {
+            assert!(sites::guards(surface));
+        }
+    }
+
+    #[test]
+    fn a_module_is_found_by_its_own_symbol() {
+        assert!(is_loaded(c"portcullis:__this_module"));
+        assert!(!is_loaded(c"no_such_module:__this_module"));
+    }
+
+    #[test]
+    fn each_errno_of_a_probe_has_its_sentence() {
+        let known = [ENOENT, EINVAL, EBUSY, ENOMEM].map(why);
+        for (place, sentence) in known.iter().enumerate() {
+            assert!(!sentence.is_empty() && !sentence.contains('"'));
+            assert!(!known[..place].contains(sentence));
+            assert!(*sentence != why(EPERM));
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ cmp -s $gate/status /tmp/status || fail "a dry run changed something: $(diff /tm
 ok "check: refuses what policy refuses, answers on the same open file, changes nothing"
 
 # schema
-for line in 'surface kvm-vm guarded=yes' 'surface sev guarded=no' \
+for line in 'surface kvm-vm guarded=yes' 'surface sev guarded=yes' \
 	'command KVM_SET_USER_MEMORY_REGION surface=kvm-vm number=0x4020ae46 .*argument=struct size=32 ' \
 	'command KVM_CHECK_EXTENSION surface=kvm-vm ' 'command KVM_CHECK_EXTENSION surface=kvm number=' \
 	'field KVM_SET_USER_MEMORY_REGION memory_size layout=all offset=16 width=8 kind=unsigned' \

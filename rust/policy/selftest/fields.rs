@@ -2,7 +2,7 @@
 
 //! Conditions on what the argument points to.
 
-use super::{judge, rejected, request, Outcome, CREATE_VCPU, EPERM, MAX};
+use super::{judge, rejected, request, Outcome, CREATE_VCPU, EACCES, EINVAL, EPERM, MAX};
 use crate::{check, parse, schema, Grow, Kind, Policy, Request, Surface, Unread, Verdict};
 
 use Surface::{Iommufd, KvmVcpu, KvmVm, VfioDevice};
@@ -434,6 +434,38 @@ pub fn variants_behind_pointers<S: Grow>() -> Outcome {
     check!(ask(&[(HERE, &command), (THERE, &has_not)]) == Ok(Allow));
     check!(ask(&[(HERE, &command)]) == Err(Some(Unread::Fault)));
     check!(ask(&[(HERE, &other)]) == Ok(Allow));
+    Ok(())
+}
+
+/// `/dev/sev` has one ioctl, whose `cmd` says what it is. No machine of the tests has that device.
+pub fn requests_to_dev_sev<S: Grow>() -> Outcome {
+    const THERE: u64 = 0x9000;
+    let policy = policy!(
+        "default allow",
+        "deny sev SEV_ISSUE_CMD if cmd == SEV_FACTORY_RESET errno EACCES",
+        "deny sev SEV_ISSUE_CMD if data.snp_config.mask != 0",
+        "deny sev SEV_ISSUE_CMD if data.pek_cert_import.oca_cert_len > 2048 errno EINVAL"
+    );
+    let ask = |cmd: &str, data: &[u8]| {
+        let (_, cmd) = schema::constant(cmd).ok_or(None)?;
+        let issue: [u8; 16] = argument(&[(0, cmd, 4), (4, THERE, 8)]);
+        let memory: &[(u64, &[u8])] = &[(HERE, &issue), (THERE, data)];
+        verdict(&policy, Surface::Sev, "SEV_ISSUE_CMD", false, memory)
+    };
+    let masked: [u8; 64] = argument(&[(8, 1, 4)]);
+    let long: [u8; 24] = argument(&[(20, 2049, 4)]);
+    check!(ask("SEV_FACTORY_RESET", &[]) == Ok(EACCES));
+    check!(ask("SEV_PLATFORM_STATUS", &[]) == Ok(Allow));
+    check!(ask("SNP_SET_CONFIG", &masked) == Ok(EPERM));
+    check!(ask("SNP_SET_CONFIG", &[0; 64]) == Ok(Allow));
+    check!(ask("SNP_SET_CONFIG", &[0; 63]) == Err(Some(Unread::Fault)));
+    check!(ask("SEV_PEK_CERT_IMPORT", &long) == Ok(EINVAL));
+    check!(ask("SEV_PEK_CSR", &long) == Ok(Allow));
+    // The driver answers every other number itself, and so does a rule.
+    let all = policy!("default allow", "deny sev * errno EACCES");
+    for command in [0xc010_5300, 0xc010_5301, 0] {
+        check!(judge(&all, request(Surface::Sev, command, 0)) == Some(EACCES));
+    }
     Ok(())
 }
 
