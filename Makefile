@@ -40,6 +40,10 @@ docs: ## Render Documentation/ and a table of every command as HTML; print the f
 schema: ## Write the tables of ioctls again, from KDIR=folder (KSRC=its source) or the stock kernel
 	@scripts/schema-of $(or $(KDIR),stock) $(KSRC)
 
+.PHONY: doors
+doors: ## List every ioctl handler in the source of a kernel (KSRC=folder) and whether it is guarded
+	@PORTCULLIS_FOLDERS="$(KSRC)" scripts/enter scripts/doors $(or $(KSRC),$$(scripts/kernel source))
+
 ##@ Habits
 
 .PHONY: bench
