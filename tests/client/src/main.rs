@@ -31,7 +31,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use subcommand::{
-    attempt, bench, boot, churn, commands, keep_path, session, shape, spin, stall, storm, write,
+    attempt, bench, boot, churn, commands, keep_path, knock, race, session, shape, side_door, spin,
+    stall, storm, write,
 };
 
 /// A small VMM that asks /dev/kvm for things and says how it was answered.
@@ -61,6 +62,9 @@ enum Action {
     Bench(bench::Options),
     Commands(commands::Options),
     KeepPath(keep_path::Options),
+    Knock(knock::Options),
+    Race(race::Options),
+    SideDoor(side_door::Options),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +82,9 @@ fn main() -> ExitCode {
         Action::Bench(options) => bench::run(&options),
         Action::Commands(options) => commands::run(&options),
         Action::KeepPath(options) => keep_path::run(&options),
+        Action::Knock(options) => knock::run(&options),
+        Action::Race(options) => race::run(&options),
+        Action::SideDoor(options) => side_door::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,9 +9,15 @@ use std::{
         fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
         unix::fs::FileExt,
     },
+    path::Path,
 };
 
 use crate::answer::Answer;
+
+/// open(2) for reading and writing.
+pub fn open(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).open(path)
+}
 
 /// One write(2), or pwrite(2) with an offset.
 pub fn write_once(file: &File, bytes: &[u8], offset: Option<u64>) -> Answer {
@@ -58,6 +64,29 @@ pub fn duplicate(file: &impl AsRawFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel made this fd just now for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The file behind an fd that the parent has left for this process.
+pub fn inherited(fd: RawFd) -> io::Result<File> {
+    // SAFETY: fcntl copies an fd number and touches no memory.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel made this fd just now for us.
+    Ok(unsafe { File::from_raw_fd(copy) })
+}
+
+/// From now on programs that this one starts have the fd, too.
+pub fn keep_for_children(fd: RawFd) -> io::Result<()> {
+    // SAFETY: fcntl changes a flag and touches no memory.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })
+}
+
+/// fallocate(2) from the beginning; the file keeps its size.
+pub fn allocate(file: &impl AsRawFd, bytes: i64) -> io::Result<()> {
+    // SAFETY: fallocate touches no memory of ours.
+    check(unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, bytes) })
 }
 
 /// A new eventfd, from which reading never blocks.

@@ -48,6 +48,28 @@ unsafe impl Send for Pages {}
 // SAFETY: what can be done with a shared reference only copies bytes out.
 unsafe impl Sync for Pages {}
 
+/// Maps a part of a file, shared, for reading and writing, and unmaps it again.
+pub fn can_be_mapped(file: &impl AsRawFd, offset: i64, size_bytes: usize) -> io::Result<()> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let fd = file.as_raw_fd();
+    // SAFETY: a new mapping at an address that the kernel chooses touches no other memory.
+    let start = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            size_bytes,
+            protection,
+            libc::MAP_SHARED,
+            fd,
+            offset,
+        )
+    };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is ours, and nothing refers to it.
+    check(unsafe { libc::munmap(start, size_bytes) })
+}
+
 impl Pages {
     pub fn zeroed(size_bytes: usize) -> io::Result<Self> {
         Self::map(size_bytes, libc::PROT_READ | libc::PROT_WRITE, true)
