@@ -87,10 +87,10 @@ counter() {
 	sed -n "s/^$1 .*\b$2=\([0-9]*\).*/\1/p" $gate/counters | grep -m 1 . || echo 0
 }
 
-# armed N: N sites are armed.
+# armed N: N sites of KVM are armed. (Where kvm_amd brings ccp along, that has one, too.)
 armed() {
-	n=$(grep -c 'state=armed' $gate/status)
-	[ "$n" -eq "$1" ] || fail "$n sites are armed, not $1"
+	n=$(grep -c 'module=kvm .*state=armed' $gate/status)
+	[ "$n" -eq "$1" ] || fail "$n sites of kvm are armed, not $1"
 }
 
 # seconds: since the guest has booted.
