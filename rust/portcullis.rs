@@ -4,17 +4,19 @@
 //! host kernel.
 //!
 //! Read from here: a policy is put in force ([`load`]), the gate is closed ([`sites`]), calls are
-//! judged ([`active`]), and the files in securityfs tell and change what happens ([`files`]).
+//! judged ([`active`]), it is looked after whether they are ([`life`]), and the files in securityfs tell and change what happens ([`files`]).
 
 #![deny(unsafe_code)]
 
 use kernel::prelude::*;
 
 mod active;
+mod canary;
 mod catalogue;
 mod files;
 mod heap;
 mod ledger;
+mod life;
 mod load;
 mod report;
 mod sites;
@@ -55,13 +57,18 @@ module! {
             default: false,
             description: "Only count what the policy denies, until 1 is written to enforce",
         },
+        panic_if_dead: bool {
+            default: false,
+            description: "Stop the host when calls pass unseen where a probe should stand",
+        },
     },
 }
 
 /// The module while it is loaded. The fields go in order: nobody can load a policy while the gate
-/// is opened, and the policy goes when no call can be under judgement any more.
+/// is opened, nobody looks whether it is closed, and the policy goes when no call can be under judgement any more.
 struct Portcullis {
     _files: sys::securityfs::Folder,
+    _watch: life::Watch,
     _gate: sites::Gate,
     _policy: load::InForce,
 }
@@ -73,9 +80,11 @@ impl kernel::Module for Portcullis {
         active::set_enforcing(!module_parameters::permissive.value());
         let policy = load::builtin()?;
         let gate = sites::Gate::close()?;
+        let watch = life::Watch::begin()?;
         let files = files::create()?;
         Ok(Self {
             _files: files,
+            _watch: watch,
             _gate: gate,
             _policy: policy,
         })

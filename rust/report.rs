@@ -6,6 +6,7 @@ use crate::{
     active,
     drift,
     ledger::{Count, Reading},
+    life,
     load::LastLoad,
     sites::{self, State, SITES},
     sys::{digest::sha256, locks::LEDGER},
@@ -28,6 +29,7 @@ pub(crate) fn enforce(out: &mut Text) -> Result {
 
 /// `name: value` lines; a line a site; how the last load went, and last its diagnosis.
 pub(crate) fn status(out: &mut Text) -> Result {
+    let (gate, _) = life::check();
     let ledger = LEDGER.lock();
     out.put(fmt!("portcullis: {}\n", env!("PORTCULLIS_VERSION")))?;
     out.put(fmt!("schema: {} commands", schema::commands().len()))?;
@@ -51,6 +53,7 @@ pub(crate) fn status(out: &mut Text) -> Result {
     }
     out.put(fmt!("revision: {}\n", ledger.revision))?;
     out.put(fmt!("mode: {}\n", active::mode()))?;
+    out.put(fmt!("gate: {gate}\n"))?;
     for probe in &SITES {
         let (at, surface) = (probe.at(), probe.judge().surface.name());
         out.put(fmt!(
@@ -65,6 +68,8 @@ pub(crate) fn status(out: &mut Text) -> Result {
         match sites::state(probe) {
             State::Armed => out.put(fmt!("state=armed race-free=register-only\n"))?,
             State::Shared => out.put(fmt!("state=shared race-free=register-only\n"))?,
+            State::Traced => out.put(fmt!("state=traced race-free=register-only\n"))?,
+            State::Disarmed => out.put(fmt!("state=disarmed\n"))?,
             State::Absent => out.put(fmt!("state=absent\n"))?,
             State::Missing => out.put(fmt!("state=absent why=\"{}\"\n", why(ENOENT)))?,
             State::Failed(error) => out.put(fmt!(
@@ -93,9 +98,10 @@ pub(crate) fn status(out: &mut Text) -> Result {
     }
 }
 
-/// A line a command that was seen, and a line about each thing that happens when arguments are read,
-/// since the module was loaded; then a line a rule, since its policy was loaded.
+/// A line a command that was seen, a line about each thing that happens when arguments are read, and
+/// one about the gate, since the module was loaded; then a line a rule, since its policy was loaded.
 pub(crate) fn counters(out: &mut Text) -> Result {
+    let (_, life) = life::check();
     let ledger = LEDGER.lock();
     let Some(active) = active::current(&ledger) else {
         return Ok(());
@@ -141,6 +147,7 @@ pub(crate) fn counters(out: &mut Text) -> Result {
             _ => out.put(fmt!("argument {name} {count}\n"))?,
         }
     }
+    out.put(fmt!("gate {life}\n"))?;
     for (rule, count) in policy.rules.iter().zip(rules) {
         let action = rule.action.name();
         out.put(fmt!("rule line={} action={action} {count}\n", rule.line))?;

@@ -10,7 +10,7 @@ use crate::{
     sys::{
         call::{is_compat, Call},
         detour::{wait_for_calls_on_detours, Answer, Outcome, Probes},
-        kprobe::{c_str, Armed, Handler, OnHit, Probe},
+        kprobe::{c_str, Armed, Handler, OnHit, Probe, Pulse},
         module_notifier::{is_loaded, ModuleEvents, ModuleNotifier}, //
     },
     text::Errno,
@@ -65,6 +65,10 @@ pub(crate) enum State {
     Armed,
     /// The probe is in place beside somebody else's.
     Shared,
+    /// The probe is in place, and somebody else's user of ftrace is at the function as well.
+    Traced,
+    /// The probe was put in place, and does not fire: calls pass unseen.
+    Disarmed,
     /// Its module is not loaded, and the kernel has no such function of its own.
     Absent,
     /// Its module is loaded, and has no such function.
@@ -203,7 +207,7 @@ impl OnHit for Site {
         let is_armed = |site| {
             SITES
                 .get(site)
-                .is_some_and(|site: &Probe<Site>| site.armed() != Armed::No)
+                .is_some_and(|site: &Probe<Site>| site.fires())
         };
         if self.callers.have_judged(request.compat, is_armed) {
             return Outcome::Decided(Answer::Continue);
@@ -240,15 +244,19 @@ fn arm(probe: &'static Probe<Site>, is_here: impl FnOnce(&Site) -> bool) {
             "{}: another kprobe was here first: see `shared` in the admin guide\n",
             symbol
         ),
-        State::Armed | State::Absent => {}
+        State::Armed | State::Traced | State::Disarmed | State::Absent => {}
     }
 }
 
 /// What has become of a site.
 pub(crate) fn state(probe: &Probe<Site>) -> State {
     match (probe.armed(), probe.judge().error.load(Ordering::Relaxed)) {
-        (Armed::Yes, _) => State::Armed,
-        (Armed::Shared, _) => State::Shared,
+        (Armed::Yes | Armed::Shared, _) => match (probe.pulse(), probe.armed()) {
+            (Pulse::Silent, _) => State::Disarmed,
+            (Pulse::Traced, _) => State::Traced,
+            (Pulse::Fires, Armed::Yes) if !probe.is_in_company() => State::Armed,
+            (Pulse::Fires, _) => State::Shared,
+        },
         (Armed::No, 0) => State::Absent,
         (Armed::No, error) if error == ENOENT.to_errno() => State::Missing,
         (Armed::No, error) => State::Failed(Error::from_errno(error)),

@@ -10,7 +10,7 @@ use super::{
     detour::{self, Answer, Outcome, Probes},
     preemption::NoPreemption, //
 };
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use kernel::{
     container_of,
     error::to_result,
@@ -92,7 +92,7 @@ const fn ends_with(text: &[u8], end: &[u8]) -> bool {
 }
 
 /// How a probe stands at its handler.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Armed {
     /// It does not.
@@ -104,6 +104,19 @@ pub(crate) enum Armed {
     Shared = 2,
 }
 
+/// Whether a probe that is registered fires, as far as was seen when it was last
+/// [looked at](super::sight).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+#[repr(u8)]
+pub(crate) enum Pulse {
+    /// It does.
+    Fires = 0,
+    /// Somebody else's user of ftrace is at the function as well: one cannot tell from outside.
+    Traced = 1,
+    /// It does not: calls pass unseen.
+    Silent = 2,
+}
+
 /// A probe that can be armed and disarmed, and who decides about its calls.
 ///
 /// # Invariants
@@ -112,8 +125,12 @@ pub(crate) enum Armed {
 /// only under [`REGISTRATION`](super::locks::REGISTRATION).
 #[repr(C)]
 pub(crate) struct Probe<T: 'static> {
-    kprobe: Opaque<bindings::kprobe>,
+    pub(super) kprobe: Opaque<bindings::kprobe>,
     armed: AtomicU8,
+    /// The last [`Pulse`].
+    pulse: AtomicU8,
+    /// Whether somebody else's kprobe was at the same place then.
+    in_company: AtomicBool,
     /// The handler's entry, once a call has been deferred.
     entry: AtomicUsize,
     at: Handler,
@@ -137,6 +154,8 @@ impl<T: OnHit + 'static> Probe<T> {
         Self {
             kprobe: Opaque::zeroed(),
             armed: AtomicU8::new(Armed::No as u8),
+            pulse: AtomicU8::new(Pulse::Fires as u8),
+            in_company: AtomicBool::new(false),
             entry: AtomicUsize::new(0),
             at,
             judge,
@@ -162,6 +181,32 @@ impl<T: OnHit + 'static> Probe<T> {
             1 => Armed::Yes,
             _ => Armed::Shared,
         }
+    }
+
+    /// Whether it is registered, and has not been seen not to fire.
+    #[inline]
+    pub(crate) fn fires(&self) -> bool {
+        self.armed() != Armed::No && self.pulse() != Pulse::Silent
+    }
+
+    /// Whether it fires, if it is registered.
+    pub(crate) fn pulse(&self) -> Pulse {
+        match self.pulse.load(Ordering::Relaxed) {
+            0 => Pulse::Fires,
+            1 => Pulse::Traced,
+            _ => Pulse::Silent,
+        }
+    }
+
+    /// Whether somebody else's kprobe was at the same place when it was last looked at.
+    pub(crate) fn is_in_company(&self) -> bool {
+        self.in_company.load(Ordering::Relaxed)
+    }
+
+    /// Keeps what has been seen.
+    pub(crate) fn note(&self, pulse: Pulse, in_company: bool) {
+        self.pulse.store(pulse as u8, Ordering::Relaxed);
+        self.in_company.store(in_company, Ordering::Relaxed);
     }
 
     /// How many calls passed unseen because a kprobe was already being handled on their CPU.
@@ -241,6 +286,7 @@ impl<T: OnHit + 'static> Probe<T> {
             unsafe { bindings::unregister_kprobe(kprobe) };
             self.register(symbol, Some(passed))?;
         }
+        self.note(Pulse::Fires, false);
         // INVARIANT: it has just been registered, under the lock.
         let armed = if alone { Armed::Yes } else { Armed::Shared };
         self.armed.store(armed as u8, Ordering::Relaxed);

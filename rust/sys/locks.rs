@@ -3,9 +3,10 @@
 //! The module's locks. They live here because a static lock has to be initialised at run time,
 //! once, before its first use.
 //!
-//! Order: [`LEDGER`] before [`REGISTRATION`].
+//! Order: [`LEDGER`] before [`REGISTRATION`]; [`LIFE`] before [`REGISTRATION`], and never together with
+//! [`LEDGER`].
 
-use crate::ledger::Ledger;
+use crate::{ledger::Ledger, life::Life};
 use core::{
     pin::Pin,
     sync::atomic::{AtomicBool, Ordering}, //
@@ -23,6 +24,12 @@ kernel::sync::global_lock! {
     pub(crate) unsafe(uninit) static LEDGER: Mutex<Ledger> = Ledger::new();
 }
 
+kernel::sync::global_lock! {
+    // SAFETY: `init` is the first thing that the module does.
+    /// Held while the gate is looked at.
+    pub(crate) unsafe(uninit) static LIFE: Mutex<Life> = Life::new();
+}
+
 /// Makes the locks ready. Only the first call does something.
 pub(crate) fn init() {
     static DONE: AtomicBool = AtomicBool::new(false);
@@ -32,6 +39,7 @@ pub(crate) fn init() {
         unsafe {
             REGISTRATION.init();
             LEDGER.init();
+            LIFE.init();
         }
     }
 }

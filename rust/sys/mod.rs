@@ -5,16 +5,20 @@
 //!
 //! Everything outside this folder is compiled with `deny(unsafe_code)`.
 
+pub(crate) mod beat;
 pub(crate) mod call;
+pub(crate) mod canary;
 pub(crate) mod detour;
 pub(crate) mod digest;
 pub(crate) mod kprobe;
 pub(crate) mod locks;
 pub(crate) mod module_notifier;
+pub(crate) mod panic;
 pub(crate) mod per_cpu;
 pub(crate) mod preemption;
 pub(crate) mod published;
 pub(crate) mod securityfs;
+pub(crate) mod sight;
 pub(crate) mod user_memory;
 
 /// What bindgen made of `bindings_helper.h`, on top of the kernel crate's own bindings.

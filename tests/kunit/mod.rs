@@ -4,6 +4,8 @@
 
 use kernel::prelude::*;
 
+mod life;
+
 /// The engine's own tests, on the kernel's lists.
 macro_rules! suite {
     ($($name:ident)*) => {
