@@ -30,6 +30,18 @@ printf 1 >$gate/enforce
 client write $gate/policy /tmp/policy --drop-cap --expect EPERM >/dev/null
 ok "every file was used"
 
+is_gate alive
+armed 6
+printf 0 >/sys/kernel/debug/kprobes/enabled
+soon "the gate is dead: no probe fires" "Kprobes globally disabled"
+expect ok kvm-vm KVM_CREATE_IRQCHIP
+printf 1 >/sys/kernel/debug/kprobes/enabled
+soon "the gate is alive again" "Kprobes globally enabled"
+is_gate alive
+armed 6
+expect EACCES kvm-vm KVM_CREATE_IRQCHIP
+ok "the gate died and came back"
+
 client storm --threads 4 --vcpus 2 --seconds 800 --on kvm-vm:KVM_CREATE_IRQCHIP \
 	--on kvm-vm:KVM_CHECK_EXTENSION:0 --on kvm-vcpu:KVM_GET_REGS:valid \
 	--on kvm-vcpu:KVM_SET_CPUID2:zero,0.4=3 --on kvm-vm:KVM_SET_GSI_ROUTING:bad >/tmp/storm 2>&1 &

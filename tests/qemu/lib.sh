@@ -93,6 +93,35 @@ armed() {
 	[ "$n" -eq "$1" ] || fail "$n sites of kvm are armed, not $1"
 }
 
+# state SYMBOL: what status says of a site.
+state() { sed -n "s/^site: $1 .*state=\([a-z]*\).*/\1/p" $gate/status; }
+
+# is_gate TEXT: what status says of the gate.
+is_gate() { grep -q "^gate: $1\$" $gate/status || fail "the gate is not '$1'"; }
+
+# mark TEXT: puts a line into the kernel's log.
+mark() { echo "mark: $1" >/dev/kmsg; }
+
+# said TEXT: how often the kernel's log has it.
+said() { dmesg | grep -cF "$1"; }
+
+# soon TEXT MARK: waits for TEXT in the kernel's log, at most a second after MARK, the last of each.
+# It reads no file of the module: what it waits for comes by itself.
+soon() {
+	tries=0
+	while :; do
+		late=$(dmesg | sed 's/^\[ *\([0-9.]*\)\]/\1/' | awk -v text="$1" -v mark="$2" '
+			index($0, mark) { since = $1; found = 0 }
+			index($0, text) && since && !found { found = 1; print_late = $1 - since }
+			END { if (found) printf "%d\n", print_late * 1000 }')
+		[ -z "$late" ] || break
+		tries=$((tries + 1))
+		[ $tries -lt 30 ] || fail "the log does not say: $1"
+		usleep 100000
+	done
+	[ "$late" -le 1000 ] || fail "the log says it $late ms after '$2': $1"
+}
+
 # seconds: since the guest has booted.
 seconds() { cut -d. -f1 /proc/uptime; }
 

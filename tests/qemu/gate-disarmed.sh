@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# All kprobes of the kernel are switched off behind the module's back, and on again.
+
+# shellcheck source=tests/qemu/lib.sh
+. /lib.sh
+kprobes=/sys/kernel/debug/kprobes/enabled
+must test -e $kprobes
+dead="the gate is dead: no probe fires, no ioctl is checked"
+alive="the gate is alive again"
+off() { printf 0 >$kprobes || fail "kprobes could not be switched off"; }
+on() { printf 1 >$kprobes || fail "kprobes could not be switched on"; }
+disarmed() {
+	n=$(grep -c 'state=disarmed' $gate/status)
+	[ "$n" -eq "$1" ] || fail "$n sites are disarmed, not $1"
+}
+
+load_kvm
+insert
+rules 'deny kvm-vm KVM_CREATE_IRQCHIP errno EACCES'
+expect EACCES kvm-vm KVM_CREATE_IRQCHIP
+is_gate alive
+armed 6
+[ "$(said "the gate is")" -eq 0 ] || fail "the log tells of a gate that was never dead"
+ok "the gate is alive"
+
+off
+soon "$dead" "Kprobes globally disabled"
+ok "the log says that it is dead, after $late ms"
+expect ok kvm-vm KVM_CREATE_IRQCHIP
+is_gate "dead: no probe fires, no ioctl is checked"
+disarmed 6
+[ "$(counter gate unanswered)" -eq 1 ] || fail "unanswered is not 1"
+[ "$(counter gate disarmed)" -eq 6 ] || fail "disarmed is not 6"
+sleep 2
+[ "$(said "$dead")" -eq 1 ] || fail "the log says it more than once"
+[ "$(said "fires no more")" -eq 0 ] || fail "the log tells of each site"
+ok "so it is: a denied call passes; status and counters say so, the log said it once"
+
+must rmmod kvm_amd
+must rmmod kvm
+load_kvm
+expect ok kvm-vm KVM_CREATE_IRQCHIP
+disarmed 6
+ok "the sites of a module that comes now are not taken for armed"
+
+on
+soon "$alive" "Kprobes globally enabled"
+ok "the log says that it is alive again, after $late ms"
+is_gate alive
+armed 6
+expect EACCES kvm-vm KVM_CREATE_IRQCHIP
+[ "$(said "$alive")" -eq 1 ] || fail "the log says it more than once"
+
+off
+soon "$dead" "Kprobes globally disabled"
+[ "$(said "$dead")" -eq 2 ] || fail "the log does not tell of the second time"
+must rmmod portcullis
+on
+expect ok kvm-vm KVM_CREATE_IRQCHIP
+must client boot --text "unloaded in the dark"
+ok "unloaded while kprobes are off"
+
+off
+insert
+is_gate "dead: no probe fires, no ioctl is checked"
+[ "$(said "$dead")" -eq 3 ] || fail "the log says nothing"
+ok "loaded while kprobes are off: it says so at once"
+on
+soon "$alive" "Kprobes globally enabled"
+armed 6
+rules 'deny kvm-vm KVM_CREATE_IRQCHIP errno EACCES'
+expect EACCES kvm-vm KVM_CREATE_IRQCHIP
+must client boot --text "back to life"
+must rmmod portcullis
+ok "and lives when they are on"
