@@ -3,16 +3,17 @@
 //! The policy in force: judging calls by it, counting what it decided, replacing it.
 
 use crate::{
-    heap::{Accounted, Heap},
+    heap::Heap,
     ledger::{Count, Reading},
     sys::{
         call::Call,
-        detour::{Answer, Outcome},
+        detour::{Answer, Deferred, Outcome},
         locks::LEDGER,
         per_cpu::{PerCpuCounters, Which},
         preemption::NoPreemption,
         published::Published,
-        user_memory::{peek, OfCaller}, //
+        user_memory::{peek, OfCaller},
+        window::Slot, //
     },
 };
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +22,8 @@ use kernel::{
     sync::{rcu, GlobalGuard}, //
 };
 use portcullis_policy::{
-    Action, Bytes, Fetched, Head, Link, Piece, Policy, Reads, Request, Surface, Unread, Verdict,
+    Action, Bytes, Complete, Fetched, Head, Link, OutOfMemory, Piece, Policy, Reads, Request,
+    Surface, Unread, Whole, PADDING,
 };
 
 /// The policy in force. It is there before the first site is armed and after the last is gone.
@@ -43,6 +45,10 @@ pub(crate) struct Active {
 /// The answer where there is no policy, or its table leads nowhere: a mistake of ours that no call
 /// has shown yet, and no reason to let one through. `EPERM`.
 const LOST: Answer = Answer::Refuse(1);
+
+/// The longest argument that is judged in a probe, where preemption is off: most structs that VMMs set
+/// often are shorter.
+const PEEK_BYTES: usize = 512;
 
 /// The two counters of a link: what was carried out, and what was held back in permissive mode.
 const CARRIED_OUT: Which = Which::First;
@@ -72,66 +78,111 @@ impl Active {
     }
 
     /// Judges a call, and counts it, if what its rules look at is at hand.
+    #[inline(always)]
     pub(crate) fn judge(&self, request: &Request, on: &NoPreemption) -> Outcome {
         let Some(head) = self.policy.head(request.surface, request.command) else {
             return Outcome::Decided(LOST);
         };
-        let count = |link, counter| self.add(link, counter, on);
-        let reads = self.policy.reads(head, request.compat);
-        let decided = match reads.and_then(Reads::one_piece) {
-            Some(0) => Some(self.decide(head, request, Bytes::default(), count)),
-            // CAST: 32 bits fit.
-            Some(bytes) => peek(on, request.arg, bytes as usize, |argument| {
-                let bytes = Bytes {
-                    argument,
-                    ..Bytes::default()
-                };
-                self.decide(head, request, bytes, count)
-            }),
-            None => None,
+        let Some(reads) = self.policy.reads(head, request.compat) else {
+            return Outcome::Decided(LOST);
         };
-        match decided {
-            Some(answer) => Outcome::Decided(answer),
-            None => {
-                self.note(Reading::Deferred, CARRIED_OUT, on);
-                Outcome::Defer
+        let here = match reads.at_once {
+            0 if reads.is_nothing() => {
+                return Outcome::Decided(self.judge_call(head, request, on));
             }
+            0 => None,
+            _ => self.judge_here(head, reads, request, on),
+        };
+        here.unwrap_or_else(|| {
+            self.note(Reading::Deferred, CARRIED_OUT, on);
+            Outcome::Defer
+        })
+    }
+
+    /// Judges a call of which nothing has to be read.
+    #[inline(never)]
+    fn judge_call(&self, head: Head, request: &Request, on: &NoPreemption) -> Answer {
+        let count = |link, counter| self.add(link, counter, on);
+        self.decide(head, request, Bytes::default(), count)
+    }
+
+    /// Judges a call whose argument is short and at hand, as those of most calls are.
+    #[inline(always)]
+    fn judge_here(
+        &self,
+        head: Head,
+        reads: &Reads,
+        request: &Request,
+        on: &NoPreemption,
+    ) -> Option<Outcome> {
+        // CAST: 32 bits fit.
+        let len = reads.at_once as usize;
+        if len > PEEK_BYTES {
+            return None;
         }
+        let mut slot = Slot::take_ready(on, request.compat)?;
+        let page = slot.page_mut()?;
+        if !peek(on, request.arg, page.get_mut(..len)?) {
+            return None;
+        }
+        let bytes = Bytes {
+            argument: page.get(..len + PADDING)?,
+            ..Bytes::default()
+        };
+        let count = |link, counter| self.add(link, counter, on);
+        Some(match self.decide(head, request, bytes, count) {
+            Answer::Continue => {
+                let complete = Complete::of(request.arg, len);
+                Outcome::Sealed(slot.open(complete, reads.whole.written))
+            }
+            refusal => Outcome::Decided(refusal),
+        })
     }
 
     /// Judges a call whose argument has been read, and counts it.
-    #[inline]
+    #[inline(always)]
     fn decide(
         &self,
         head: Head,
         request: &Request,
         bytes: Bytes<'_>,
-        count: impl Fn(u32, Which),
+        count: impl Fn(u32, Which) + Copy,
     ) -> Answer {
-        let note = |link| count(link, CARRIED_OUT);
-        let Some(decision) = self.policy.decide(head, request, bytes, note) else {
-            return LOST;
-        };
-        let (counter, answer) = match decision.verdict {
-            Verdict::Allow => (CARRIED_OUT, Answer::Continue),
-            Verdict::Deny { errno } => refusal(errno),
-        };
-        count(decision.link, counter);
-        answer
+        let note = move |link| count(link, CARRIED_OUT);
+        let decided = self.policy.deciding_rule(head, request, bytes, note);
+        match decided.map(|(link, rule)| (link, rule.action)) {
+            Some((link, Action::Allow)) => {
+                count(link, CARRIED_OUT);
+                Answer::Continue
+            }
+            Some((link, Action::Deny { errno })) => {
+                let (counter, answer) = refusal(errno);
+                count(link, counter);
+                answer
+            }
+            // An `audit` rule decides nothing.
+            Some((_, Action::Audit)) | None => LOST,
+        }
     }
 
     /// The next step of a call that may sleep between its steps.
-    fn next(&self, request: &Request, fetched: &Fetched<Accounted>) -> Next {
+    fn next(&self, request: &Request, fetched: &Fetched<Slot>) -> Next {
         let Some(head) = self.policy.head(request.surface, request.command) else {
-            return Next::Answer(LOST);
+            return Next::Answer(LOST, None);
         };
         match self.policy.wants(head, request, fetched) {
-            Ok(Some(piece)) => Next::Read(piece),
+            Ok(Some(piece)) => {
+                let reads = self.policy.reads(head, request.compat);
+                Next::Read(piece, reads.map_or(0, Reads::ahead))
+            }
             Ok(None) => {
                 let count = |link, counter| NoPreemption::during(|on| self.add(link, counter, on));
-                Next::Answer(self.decide(head, request, fetched.bytes(), count))
+                let answer = self.decide(head, request, fetched.bytes(), count);
+                let reads = self.policy.reads(head, request.compat);
+                let looked = reads.filter(|reads| !reads.is_nothing());
+                Next::Answer(answer, looked.map(|reads| reads.whole))
             }
-            Err(unread) => Next::Answer(self.refuse_unread(unread)),
+            Err(unread) => Next::Answer(self.refuse_unread(unread), None),
         }
     }
 
@@ -199,6 +250,7 @@ pub(crate) fn plainly_allows(surface: Surface, call: &Call<'_>) -> bool {
 }
 
 /// Judges a call by the policy in force, and counts it, if what its rules look at is at hand.
+#[inline(always)]
 pub(crate) fn judge(request: &Request, call: &Call<'_>) -> Outcome {
     let on = call.no_preemption();
     match ACTIVE.read(on) {
@@ -209,42 +261,73 @@ pub(crate) fn judge(request: &Request, call: &Call<'_>) -> Outcome {
 
 /// What to do next about a deferred call.
 enum Next {
-    Read(Piece),
-    Answer(Answer),
+    /// So many bytes of the argument can be read ahead.
+    Read(Piece, usize),
+    /// If the rules looked at the argument: how far it goes.
+    Answer(Answer, Option<Whole>),
 }
 
 /// Judges a call by the policy in force, and counts it. Reads what its rules look at, which may
-/// sleep for as long as a page does not come.
+/// sleep for as long as a page does not come, and then everything else that the handler may look at:
+/// it is to find the bytes that were judged.
 ///
 /// No lock is held meanwhile, and nothing of the policy: it may be replaced. Then what has been read
 /// for the one before is thrown away. So the verdict is that of one whole policy, on one copy of the
 /// argument.
-pub(crate) fn judge_deferred(request: &Request) -> Answer {
-    let mut fetched = Fetched::<Accounted>::nothing();
+pub(crate) fn judge_deferred(request: &Request) -> Deferred {
+    let Ok(slot) = Slot::take(request.compat) else {
+        return without_memory();
+    };
+    let mut fetched = Fetched::nothing(slot);
     let mut generation = None;
     let mut trouble = None;
     loop {
-        // Freed behind the critical section: freeing a large piece may sleep.
-        let mut stale = None;
         let next = {
             let rcu = rcu::read_lock();
             let Some(active) = ACTIVE.read(&rcu) else {
-                return LOST;
+                return LOST.into();
             };
             if generation.replace(active.generation) != Some(active.generation) {
-                stale = Some(core::mem::replace(&mut fetched, Fetched::nothing()));
+                fetched.forget();
                 trouble = None;
             }
             match trouble {
-                Some(unread) => Next::Answer(active.refuse_unread(unread)),
+                Some(unread) => Next::Answer(active.refuse_unread(unread), None),
                 None => active.next(request, &fetched),
             }
         };
-        drop(stale);
         match next {
-            Next::Read(piece) => trouble = fetched.take(piece, &mut OfCaller).err(),
-            Next::Answer(answer) => return answer,
+            Next::Read(piece, ahead) => {
+                fetched.read_ahead(ahead, request.arg, &mut OfCaller);
+                trouble = fetched.take(piece, &mut OfCaller).err();
+            }
+            Next::Answer(Answer::Continue, Some(whole)) => {
+                return match fetched.complete(&whole, request.arg, &mut OfCaller) {
+                    Ok(complete) => {
+                        let slot = fetched.into_buffer();
+                        Deferred::Sealed(slot.open(complete, whole.written))
+                    }
+                    Err(OutOfMemory) => without_memory(),
+                }
+            }
+            Next::Answer(answer, _) => return answer.into(),
         }
+    }
+}
+
+/// What becomes of a call for whose argument there is no room.
+#[cold]
+fn without_memory() -> Deferred {
+    let rcu = rcu::read_lock();
+    ACTIVE
+        .read(&rcu)
+        .map_or(LOST, |active| active.refuse_unread(Unread::OutOfMemory))
+        .into()
+}
+
+impl From<Answer> for Deferred {
+    fn from(answer: Answer) -> Self {
+        Self::Decided(answer)
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::sys::{
     call::Call,
     canary,
-    detour::{Answer, Outcome, Probes},
+    detour::{Answer, Deferred, Outcome, Probes},
     kprobe::{Armed, Handler, OnHit, Probe, Pulse},
     sight::{Sight, Text}, //
 };
@@ -67,9 +67,9 @@ impl OnHit for Judge {
         }
     }
 
-    fn judge_deferred(&self, _: u32, argument: u64) -> Answer {
+    fn judge_deferred(&self, _: u32, argument: u64) -> Deferred {
         self.seen.store(argument, Ordering::Relaxed);
-        Answer::Continue
+        Deferred::Decided(Answer::Continue)
     }
 }
 

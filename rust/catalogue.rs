@@ -59,6 +59,9 @@ fn command(out: &mut dyn Write, command: &Command) -> fmt::Result {
             handled.surface.name(),
             handled.function
         )?;
+        if let Some(judged) = command.judged() {
+            write!(out, "judged={} ", judged.name())?;
+        }
         argument(out, &command.argument)?;
     }
     if command.handled.is_empty() {

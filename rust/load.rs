@@ -122,6 +122,13 @@ fn warnings(checked: &Checked<Heap>, text: &[u8]) -> Result<Warnings> {
     // CAST: 32 bits fit.
     found.count = found.count.saturating_add(warnings.more as usize);
     found.text.put(format_args!("{}", warnings.report(text)))?;
+    if cfg!(portcullis_unsealed) && checked.policy.needs.len() > 1 {
+        found.count = found.count.saturating_add(1);
+        found.text.put(fmt!(
+            "warning: this module was built without sealing: another thread can change the fields that \
+             these rules look at behind the verdict\n"
+        ))?;
+    }
     Ok(found)
 }
 

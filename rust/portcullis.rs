@@ -71,6 +71,7 @@ struct Portcullis {
     _watch: life::Watch,
     _gate: sites::Gate,
     _policy: load::InForce,
+    _backing: sys::window::Backing,
 }
 
 impl kernel::Module for Portcullis {
@@ -78,6 +79,7 @@ impl kernel::Module for Portcullis {
         sys::locks::init();
         sys::detour::init();
         active::set_enforcing(!module_parameters::permissive.value());
+        let backing = sys::window::init()?;
         let policy = load::builtin()?;
         let gate = sites::Gate::close()?;
         let watch = life::Watch::begin()?;
@@ -87,6 +89,7 @@ impl kernel::Module for Portcullis {
             _watch: watch,
             _gate: gate,
             _policy: policy,
+            _backing: backing,
         })
     }
 }

@@ -14,7 +14,10 @@ use crate::{
     trouble::why, //
 };
 use kernel::{fmt, prelude::*};
-use portcullis_policy::{schema, Action};
+use portcullis_policy::{
+    schema::{self, Judged},
+    Action, //
+};
 
 /// The exact text of the policy in force.
 pub(crate) fn policy(out: &mut Text) -> Result {
@@ -54,6 +57,7 @@ pub(crate) fn status(out: &mut Text) -> Result {
     out.put(fmt!("revision: {}\n", ledger.revision))?;
     out.put(fmt!("mode: {}\n", active::mode()))?;
     out.put(fmt!("gate: {gate}\n"))?;
+    race_free(out)?;
     for probe in &SITES {
         let (at, surface) = (probe.at(), probe.judge().surface.name());
         out.put(fmt!(
@@ -63,12 +67,10 @@ pub(crate) fn status(out: &mut Text) -> Result {
             surface,
             probe.missed()
         ))?;
-        // No other thread can change a register between the check and the use. What the argument
-        // points to is read here, and once more by the handler.
         match sites::state(probe) {
-            State::Armed => out.put(fmt!("state=armed race-free=register-only\n"))?,
-            State::Shared => out.put(fmt!("state=shared race-free=register-only\n"))?,
-            State::Traced => out.put(fmt!("state=traced race-free=register-only\n"))?,
+            State::Armed => out.put(fmt!("state=armed\n"))?,
+            State::Shared => out.put(fmt!("state=shared\n"))?,
+            State::Traced => out.put(fmt!("state=traced\n"))?,
             State::Disarmed => out.put(fmt!("state=disarmed\n"))?,
             State::Absent => out.put(fmt!("state=absent\n"))?,
             State::Missing => out.put(fmt!("state=absent why=\"{}\"\n", why(ENOENT)))?,
@@ -95,6 +97,32 @@ pub(crate) fn status(out: &mut Text) -> Result {
             out.put(fmt!("last load: refused with {}\n", Errno(*errno)))?;
             out.push(diagnosis.as_bytes())
         }
+    }
+}
+
+/// A line about what the verdicts on the commands of guarded surfaces rest on: `schema` tells it of
+/// each.
+fn race_free(out: &mut Text) -> Result {
+    let live = || {
+        schema::commands()
+            .iter()
+            .filter(|command| command.surfaces().any(sites::guards))
+            .filter_map(schema::Command::judged)
+    };
+    let count = |wanted| live().filter(|judged| *judged == wanted).count();
+    let [command, scalar, sealed] = [Judged::Command, Judged::Scalar, Judged::Sealed]
+        .map(|judged| (judged.name(), count(judged)));
+    out.put(fmt!("judged on: "))?;
+    for (name, count) in [command, scalar] {
+        out.put(fmt!("{name} {count}, "))?;
+    }
+    let (name, count) = sealed;
+    if cfg!(portcullis_unsealed) {
+        out.put(fmt!(
+            "at entry only {count} (this module was built without sealing)\n"
+        ))
+    } else {
+        out.put(fmt!("{name} {count}, at entry only 0\n"))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     active,
     sys::{
         call::{is_compat, Call},
-        detour::{wait_for_calls_on_detours, Answer, Outcome, Probes},
+        detour::{wait_for_calls_on_detours, Answer, Deferred, Outcome, Probes},
         kprobe::{c_str, Armed, Handler, OnHit, Probe, Pulse},
         module_notifier::{is_loaded, ModuleEvents, ModuleNotifier}, //
     },
@@ -179,6 +179,7 @@ pub(crate) fn guards(surface: Surface) -> bool {
 
 impl Site {
     /// What a policy is asked about a call.
+    #[inline]
     fn request(&self, command: u32, argument: u64) -> Request {
         let compat = is_compat() || self.callers == Callers::Compat;
         Request {
@@ -195,6 +196,19 @@ impl Site {
     }
 }
 
+impl Site {
+    /// Whether a call of a 32-bit caller has been judged at another site.
+    #[cold]
+    #[inline(never)]
+    fn has_been_judged(&self) -> bool {
+        self.callers.have_judged(true, |site| {
+            SITES
+                .get(site)
+                .is_some_and(|site: &Probe<Site>| site.fires())
+        })
+    }
+}
+
 impl OnHit for Site {
     #[inline]
     fn passes(&self, call: &Call<'_>) -> bool {
@@ -202,20 +216,16 @@ impl OnHit for Site {
         !is_compat() && active::plainly_allows(self.surface, call)
     }
 
+    #[inline(always)]
     fn judge(&self, call: &Call<'_>) -> Outcome {
         let request = self.request(call.command(), call.argument());
-        let is_armed = |site| {
-            SITES
-                .get(site)
-                .is_some_and(|site: &Probe<Site>| site.fires())
-        };
-        if self.callers.have_judged(request.compat, is_armed) {
+        if request.compat && self.has_been_judged() {
             return Outcome::Decided(Answer::Continue);
         }
         active::judge(&request, call)
     }
 
-    fn judge_deferred(&self, command: u32, argument: u64) -> Answer {
+    fn judge_deferred(&self, command: u32, argument: u64) -> Deferred {
         active::judge_deferred(&self.request(command, argument))
     }
 }

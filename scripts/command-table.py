@@ -16,6 +16,10 @@ offsets, widths, constants, and an example.
 
 The number is that of 64-bit callers; the function is the one that tells the command from others. Fields
 that stand in braces are those of the elements of an array.
+
+What a verdict rests on: the *command* alone, because the handler reads no argument; a *scalar*, the argument
+itself, which no other thread can change; or a *sealed* copy of what the argument points to: the handler gets
+the bytes that were judged. What a pointer in it leads to is part of that where conditions can look at it.
 """
 
 
@@ -41,19 +45,25 @@ def argument(command):
     return ", ".join(fields)
 
 
+def judged(command):
+    beyond = ", ".join(f"``{name}``" for name in command.get("not_judged", []))
+    return command["judged_on"] + (f"; not what {beyond} leads to" if beyond else "")
+
+
 def main():
     schema = json.load(sys.stdin)
     print(HEAD)
     for surface in schema["surfaces"]:
         name = surface if isinstance(surface, str) else surface["name"]
         print(f"{name}\n{'=' * len(name)}\n")
-        print(".. list-table::\n   :header-rows: 1\n   :widths: 30 12 18 40\n")
-        print("   * - command\n     - number\n     - function\n     - what conditions can look at")
+        print(".. list-table::\n   :header-rows: 1\n   :widths: 30 12 18 40 20\n")
+        print("   * - command\n     - number\n     - function\n     - what conditions can look at\n     - judged on")
         for command in schema["commands"]:
             for handled in command["handled"]:
                 if handled["surface"] == name:
                     print(f"   * - ``{command['name']}``\n     - {command['number']}")
                     print(f"     - ``{handled['function']}()``\n     - {argument(command)}")
+                    print(f"     - {judged(command)}")
         print()
 
 

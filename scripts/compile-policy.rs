@@ -131,7 +131,7 @@ use portcullis_policy::{
     schema::{Len::*, Place, Selector},
     Action::*, Behind, Bucket, Check, Condition::*, Conditions, Elements, Entry, FieldAt, Follow, Head,
     Link, Need, Policy, Quantifier::*, Range, Reads, Rule, Shortcut, Space::*, Span, Static,
-    Surface::*, Tail, Target, Term::*, Test::*, Tests, Within::*,
+    Surface::*, Tail, Target, Term::*, Test::*, Tests, Whole, Within::*,
 };
 ";
 

@@ -94,7 +94,8 @@ def iommufd(c_type, direction, **more):
 # Not followed, because no variant can say how many there are:
 #   IOMMU_HWPT_INVALIDATE   data_uptr: entry_num elements of entry_len bytes
 #   IOMMU_IOAS_ALLOW_IOVAS, VFIO_DEVICE_FEATURE_DMA_LOGGING_START   an array behind a pointer
-#   KVM_TDX_INIT_VM, KVM_TDX_GET_CPUID   cpuid.entries, counted by cpuid.nent
+#   KVM_TDX_INIT_VM, KVM_TDX_GET_CPUID   cpuid.entries, counted by cpuid.nent: a copy of what stands in
+#     front of it would not do, since the handler is to find all of it in one piece
 #   VFIO_DEVICE_FEATURE_DMA_BUF   dma_ranges, counted by nr_ranges
 #   KVM_GET_DIRTY_LOG, KVM_X86_SET_MSR_FILTER, and all blobs of SEV   bitmaps and ciphertext
 #   KVM_GET_ONE_REG, KVM_SET_ONE_REG   the register's size is a part of its id
@@ -118,9 +119,7 @@ SEV_OF_KVM = {
     ]}
 TDX_OF_KVM = {
     "selector": "id", "at": ("Pointer", "data"), "cases": [
-        ("KVM_TDX_INIT_VM", "data.tdx_init_vm", "kvm_tdx_init_vm"),
         ("KVM_TDX_INIT_MEM_REGION", "data.tdx_init_mem_region", "kvm_tdx_init_mem_region"),
-        ("KVM_TDX_GET_CPUID", "data.tdx_get_cpuid", "kvm_cpuid2"),
     ]}
 SEV_OF_CCP = {
     "selector": "cmd", "at": ("Pointer", "data"), "cases": [
@@ -217,13 +216,19 @@ ARGUMENTS = {
     "VHOST_GET_VRING_BUSYLOOP_TIMEOUT": goes("InOut"),  # the same
     "VHOST_SCSI_GET_ABI_VERSION": goes("Out"),          # _IOW
     "VHOST_SCSI_GET_EVENTS_MISSED": goes("Out"),        # _IOW
-    "VHOST_GET_FEATURES_ARRAY": goes("InOut", skip=["features"]),   # _IOR, reads count
-    "VHOST_VDPA_GET_CONFIG": goes("InOut", skip=["buf"]),           # _IOR, reads off and len
+    # _IOR, but it reads count; and off and len. What else there is, it writes.
+    "VHOST_GET_FEATURES_ARRAY": goes("InOut", skip=["features"], open_ended=True),
+    "VHOST_VDPA_GET_CONFIG": goes("InOut", skip=["buf"], open_ended=True),
 
     # Flexible arrays that the kernel only writes: there is nothing in them to judge.
-    "KVM_GET_SUPPORTED_CPUID": goes("InOut", skip=["entries"]),
-    "KVM_GET_SUPPORTED_HV_CPUID": goes("InOut", skip=["entries"]),
-    "KVM_GET_CPUID2": goes("InOut", skip=["entries"]),
+    "KVM_GET_SUPPORTED_CPUID": goes("InOut", skip=["entries"], open_ended=True),
+    "KVM_GET_SUPPORTED_HV_CPUID": goes("InOut", skip=["entries"], open_ended=True),
+    "KVM_GET_CPUID2": goes("InOut", skip=["entries"], open_ended=True),
+    "KVM_GET_MSR_INDEX_LIST": goes("InOut", open_ended=True),
+    "KVM_GET_MSR_FEATURE_INDEX_LIST": goes("InOut", open_ended=True),
+    "KVM_GET_REG_LIST": goes("InOut", open_ended=True),
+    # It writes as many bytes as `size` says, header and all.
+    "KVM_GET_NESTED_STATE": goes("InOut", sized_by="size"),
     "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO": vfio("vfio_pci_hot_reset_info", "InOut",
                                                skip=["devices"]),
 

@@ -9,8 +9,8 @@
 use crate::fetch::{number, selects, size, tail_bytes, Bytes};
 use crate::table::bucket;
 use crate::{
-    Action, Check, Condition, Elements, FieldAt, Head, Policy, Quantifier, Space, Span, Storage,
-    Surface, Term, Test, Tests, Within,
+    Action, Bucket, Check, Condition, Elements, Entry, FieldAt, Head, Policy, Quantifier, Rule,
+    Space, Span, Storage, Surface, Term, Test, Within,
 };
 
 /// One intercepted call.
@@ -52,6 +52,7 @@ pub struct Decision {
 type Spaces<'a> = [&'a [u8]; 4];
 
 /// The bytes of [`Space::Call`].
+#[inline]
 fn call(request: &Request) -> [u8; 16] {
     let arg = u128::from(request.arg);
     (arg | (u128::from(request.compat) << 64)).to_le_bytes()
@@ -75,17 +76,27 @@ impl<S: Storage> Policy<S> {
     }
 
     /// The rules for a command.
+    #[inline]
     pub fn head(&self, surface: Surface, command: u32) -> Option<Head> {
         let bucket = self.dispatch.get(bucket(surface, command))?;
+        let first = self.entries.get(usize::from(bucket.first))?;
+        // Most buckets have one.
+        let entry = if bucket.len > 0 && first.command == command {
+            first
+        } else {
+            self.entry_behind(*bucket, command)?
+        };
+        Some(entry.head)
+    }
+
+    /// The entry for a command that is not the first of its bucket.
+    #[inline(never)]
+    fn entry_behind(&self, bucket: Bucket, command: u32) -> Option<&Entry> {
         let rest = self.entries.get(usize::from(bucket.first)..)?;
         let (own, rest) = rest.split_at_checked(usize::from(bucket.len))?;
-        // Most buckets have one.
-        if let Some(entry) = own.first().filter(|entry| entry.command == command) {
-            return Some(entry.head);
-        }
         let found = own.binary_search_by_key(&command, |entry| entry.command);
         let entry = found.ok().and_then(|index| own.get(index));
-        Some(entry.or(rest.first())?.head)
+        entry.or(rest.first())
     }
 
     /// The verdict of the rules behind a head. `bytes` is what [`Policy::reads`] says of the
@@ -96,36 +107,66 @@ impl<S: Storage> Policy<S> {
         head: Head,
         request: &Request,
         bytes: Bytes<'_>,
-        mut audit: impl FnMut(u32),
+        audit: impl FnMut(u32),
     ) -> Option<Decision> {
-        let mut from = head.link;
+        let (link, rule) = self.deciding_rule(head, request, bytes, audit)?;
+        let verdict = match rule.action {
+            Action::Allow => Verdict::Allow,
+            Action::Deny { errno } => Verdict::Deny { errno },
+            // It decides nothing.
+            Action::Audit => return None,
+        };
+        Some(Decision { link, verdict })
+    }
+
+    /// The link that [`Policy::decide`] finds, and its rule: for who cannot afford to have a
+    /// [`Decision`] put together and taken apart.
+    #[inline(always)]
+    pub fn deciding_rule(
+        &self,
+        head: Head,
+        request: &Request,
+        bytes: Bytes<'_>,
+        mut audit: impl FnMut(u32),
+    ) -> Option<(u32, &Rule)> {
+        let (link, rule) = self.first_match(head.link, request, bytes)?;
+        if rule.action != Action::Audit {
+            return Some((link, rule));
+        }
+        audit(link);
+        self.deciding_rule_behind(link, request, bytes, audit)
+    }
+
+    /// The same behind the link of an `audit` rule that has matched.
+    #[inline(never)]
+    fn deciding_rule_behind(
+        &self,
+        mut link: u32,
+        request: &Request,
+        bytes: Bytes<'_>,
+        mut audit: impl FnMut(u32),
+    ) -> Option<(u32, &Rule)> {
         loop {
-            let link = self.first_match(from, request, bytes)?;
-            let rule = self.rule(link)?;
-            let verdict = match rule.action {
-                Action::Allow => Verdict::Allow,
-                Action::Deny { errno } => Verdict::Deny { errno },
-                Action::Audit => {
-                    audit(link);
-                    from = link.checked_add(1)?;
-                    continue;
-                }
-            };
-            return Some(Decision { link, verdict });
+            let rule;
+            (link, rule) = self.first_match(link.checked_add(1)?, request, bytes)?;
+            if rule.action != Action::Audit {
+                return Some((link, rule));
+            }
+            audit(link);
         }
     }
 
-    /// The first link from `from` on whose conditions hold.
-    fn first_match(&self, from: u32, request: &Request, bytes: Bytes<'_>) -> Option<u32> {
+    /// The first link from `from` on whose conditions hold, and its rule.
+    #[inline(always)]
+    fn first_match(&self, from: u32, request: &Request, bytes: Bytes<'_>) -> Option<(u32, &Rule)> {
         let call = call(request);
-        let spaces = [&call[..], bytes.argument, bytes.followed, &[]];
         let mut link = from;
         for candidate in self.links.get(size(from)..)? {
-            let Tests { checks, others } = candidate.conditions.of(request.compat);
-            if all_pass(checks.of(&self.checks)?, &spaces)?
-                && (others.is_empty() || self.all_hold(others, &spaces, bytes.tail)?)
+            let tests = candidate.conditions.of(request.compat);
+            if all_pass(tests.checks.of(&self.checks)?, &call, bytes)?
+                && (tests.others.is_empty() || self.all_hold(tests.others, &call, bytes)?)
             {
-                return Some(link);
+                return Some((link, self.rules.get(usize::from(candidate.rule))?));
             }
             link = link.wrapping_add(1);
         }
@@ -133,7 +174,9 @@ impl<S: Storage> Policy<S> {
     }
 
     #[inline(never)]
-    fn all_hold(&self, others: Span, spaces: &Spaces<'_>, tail: &[u8]) -> Option<bool> {
+    fn all_hold(&self, others: Span, call: &[u8; 16], bytes: Bytes<'_>) -> Option<bool> {
+        let spaces = &[&call[..], bytes.argument, bytes.followed, &[]];
+        let tail = bytes.tail;
         let mut rest = others.of(&self.conditions)?.iter();
         while let Some(condition) = rest.next() {
             let holds = match condition {
@@ -281,11 +324,23 @@ impl<S: Storage> Policy<S> {
     }
 }
 
-/// The loop that most calls with conditions are judged by.
+/// The loop that most calls with conditions are judged by. Most checks look at the argument, and those
+/// of one rule at the same.
 #[inline(always)]
-fn all_pass(checks: &[Check], spaces: &Spaces<'_>) -> Option<bool> {
+fn all_pass(checks: &[Check], call: &[u8; 16], bytes: Bytes<'_>) -> Option<bool> {
+    let mut space = Space::Argument;
+    let mut from = bytes.argument;
     for check in checks {
-        if !passes(check, spaces.get(check.space as usize)?, 0)? {
+        if check.space != space {
+            space = check.space;
+            from = match space {
+                Space::Call => call,
+                Space::Argument => bytes.argument,
+                Space::Followed => bytes.followed,
+                Space::Element => return None,
+            };
+        }
+        if !passes(check, from, 0)? {
             return Some(false);
         }
     }
@@ -297,13 +352,14 @@ fn all_pass(checks: &[Check], spaces: &Spaces<'_>) -> Option<bool> {
 #[inline(always)]
 fn passes(check: &Check, bytes: &[u8], base: usize) -> Option<bool> {
     let number = (load(bytes, base.wrapping_add(size(check.offset)))? ^ check.flip) & check.mask;
-    Some((number.wrapping_sub(check.low) <= check.span) != check.is_inverted)
+    Some(number.wrapping_sub(check.low) <= check.span)
 }
 
 /// The 64 bits at an offset.
 #[inline(always)]
 fn load(bytes: &[u8], offset: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(*bytes.get(offset..)?.first_chunk()?))
+    let number = bytes.get(offset..offset.checked_add(size_of::<u64>())?)?;
+    Some(u64::from_le_bytes(*number.first_chunk()?))
 }
 
 /// A number, with 2^63 added if it may be negative. Elements begin at `base`.

@@ -4,7 +4,8 @@
 //! nothing that no rule looks at.
 
 use crate::schema::{Len, Place, Selector};
-use crate::{Grow, Head, OutOfMemory, Policy, Reads, Request, Storage, Tail};
+use crate::{Head, OutOfMemory, Policy, Reads, Request, Storage, Tail};
+use core::ops::Range;
 
 /// Bytes that stand behind those of each slice of [`Bytes`], whatever they are: the evaluator reads
 /// every number as one of 64 bits, and throws away what is not part of it.
@@ -14,6 +15,36 @@ pub const PADDING: usize = 8;
 pub trait Memory {
     /// Copies the bytes at `address`; false if they cannot be read.
     fn read(&mut self, address: u64, into: &mut [u8]) -> bool;
+
+    /// Copies as many of the bytes at `address` as can be read, from the first on; how many.
+    fn read_some(&mut self, address: u64, into: &mut [u8]) -> usize {
+        if self.read(address, into) {
+            into.len()
+        } else {
+            0
+        }
+    }
+}
+
+/// Where the copy of an argument is put together.
+pub trait Buffer {
+    /// What is there.
+    fn bytes(&self) -> &[u8];
+
+    /// What is there, to be changed in place.
+    fn bytes_mut(&mut self) -> &mut [u8];
+
+    /// Makes it `len` bytes long at least; what is there stays, and what is new may be anything.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`].
+    fn grow(&mut self, len: usize) -> Result<(), OutOfMemory>;
+
+    /// Where the handler will find it; growing may change that.
+    fn address(&self) -> u64 {
+        0
+    }
 }
 
 /// Why an argument cannot be judged: the call must not go through.
@@ -48,10 +79,28 @@ impl Unread {
 ///
 /// It is filled piece by piece: [`Policy::wants`] says which is next, and [`Fetched::take`] reads it.
 /// In between, nothing of the policy needs to be held.
-pub struct Fetched<S: Storage> {
-    argument: S::List<u8>,
-    tail: Option<S::List<u8>>,
-    followed: Option<S::List<u8>>,
+pub struct Fetched<B> {
+    /// The argument from its beginning, the array at its end at the array's own place, and, behind
+    /// both, what a pointer leads to.
+    pub(crate) buffer: B,
+    /// So many bytes from the beginning are there already, and need not be read.
+    pub(crate) ahead: usize,
+    /// So many bytes of the argument have been read.
+    pub(crate) argument: usize,
+    pub(crate) tail: Option<Range<usize>>,
+    pub(crate) followed: Option<Followed>,
+}
+
+/// What has been read behind a pointer.
+#[derive(Clone, Copy)]
+pub(crate) struct Followed {
+    /// Where it is in the buffer.
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+    /// Where it is in the caller's memory.
+    pub(crate) address: u64,
+    /// Where the pointer is in the argument.
+    pub(crate) pointer: u32,
 }
 
 /// A piece of the caller's memory that is to be read.
@@ -69,33 +118,72 @@ pub struct Piece {
 enum Part {
     /// Behind what has been read of the argument.
     Argument,
-    Tail,
-    Followed,
+    /// This far from the argument's beginning.
+    Tail(u32),
+    /// Behind the pointer at this place of the argument.
+    Followed(u32),
 }
 
-impl<S: Grow> Fetched<S> {
+/// Bytes that what is followed stands aligned to: the fields of the kernel's structs have 8 at most.
+pub(crate) const ALIGNMENT: usize = 16;
+
+impl<B: Buffer> Fetched<B> {
     /// Nothing has been read.
-    pub fn nothing() -> Self {
+    pub fn nothing(buffer: B) -> Self {
         Self {
-            argument: S::empty(),
+            buffer,
+            ahead: 0,
+            argument: 0,
             tail: None,
             followed: None,
         }
     }
 
+    /// The buffer with what has been read.
+    pub fn into_buffer(self) -> B {
+        self.buffer
+    }
+
+    /// Throws away what has been read.
+    pub fn forget(&mut self) {
+        self.ahead = 0;
+        self.argument = 0;
+        self.tail = None;
+        self.followed = None;
+    }
+
+    /// Reads what is there of the argument's first bytes, if nothing has been read yet: at one go, as its
+    /// handler would. [`Self::take`] finds them there.
+    pub fn read_ahead(&mut self, bytes: usize, address: u64, memory: &mut impl Memory) {
+        if self.argument > 0 || self.ahead > 0 || self.buffer.grow(bytes).is_err() {
+            return;
+        }
+        if let Some(new) = self.buffer.bytes_mut().get_mut(..bytes) {
+            self.ahead = memory.read_some(address, new);
+        }
+    }
+
     /// What [`Policy::decide`] looks at.
     pub fn bytes(&self) -> Bytes<'_> {
+        let bytes = self.buffer.bytes();
+        let part = |range: Range<usize>| bytes.get(range.start..range.end + PADDING);
+        let some = |range: Option<Range<usize>>| range.and_then(part).unwrap_or_default();
         Bytes {
-            argument: &self.argument,
-            tail: self.tail.as_deref().unwrap_or_default(),
-            followed: self.followed.as_deref().unwrap_or_default(),
+            argument: some((self.argument > 0).then_some(0..self.argument)),
+            tail: some(self.tail.clone()),
+            followed: some(self.followed.map(|it| it.start..it.start + it.len)),
         }
     }
 
     /// What has been read of the argument, without padding.
-    fn argument(&self) -> &[u8] {
-        let len = self.argument.len().saturating_sub(PADDING);
-        self.argument.get(..len).unwrap_or_default()
+    pub(crate) fn argument(&self) -> &[u8] {
+        self.buffer.bytes().get(..self.argument).unwrap_or_default()
+    }
+
+    /// Where the bytes end that have been read.
+    fn end(&self) -> usize {
+        let tail = self.tail.as_ref().map_or(0, |tail| tail.end);
+        self.argument.max(tail)
     }
 
     /// Reads a piece.
@@ -104,23 +192,42 @@ impl<S: Grow> Fetched<S> {
     ///
     /// See [`Unread`].
     pub fn take(&mut self, piece: Piece, memory: &mut impl Memory) -> Result<(), Unread> {
-        let before = match piece.part {
-            Part::Argument => self.argument().len(),
-            Part::Tail | Part::Followed => 0,
+        let start = match piece.part {
+            Part::Argument => self.argument,
+            // An array that is part of what has been read is not read again.
+            Part::Tail(offset) => size(offset),
+            Part::Followed(_) => self.end().next_multiple_of(ALIGNMENT),
         };
-        let mut list = S::zeroed(before + piece.len + piece.zeros + PADDING)?;
-        let items = S::items(&mut list);
-        if let (Some(old), Some(read)) = (items.get_mut(..before), self.argument.get(..before)) {
-            old.copy_from_slice(read);
-        }
-        let new = items
-            .get_mut(before..before + piece.len)
+        let known = match piece.part {
+            Part::Argument | Part::Tail(_) => self.argument.max(self.ahead),
+            Part::Followed(_) => 0,
+        };
+        let known = known.saturating_sub(start).min(piece.len);
+        let read_end = start.checked_add(piece.len).ok_or(Unread::TooBig)?;
+        let end = read_end.checked_add(piece.zeros).ok_or(Unread::TooBig)?;
+        self.buffer
+            .grow(end.checked_add(PADDING).ok_or(Unread::TooBig)?)?;
+        let bytes = self.buffer.bytes_mut();
+        let new = bytes
+            .get_mut(start + known..read_end)
             .ok_or(Unread::Fault)?;
-        read(memory, piece.address, new)?;
+        let behind = u64::try_from(known).map_err(|_| Unread::Fault)?;
+        let address = piece
+            .address
+            .and_then(|address| address.checked_add(behind));
+        read(memory, address, new)?;
+        bytes.get_mut(read_end..end).ok_or(Unread::Fault)?.fill(0);
         match piece.part {
-            Part::Argument => self.argument = list,
-            Part::Tail => self.tail = Some(list),
-            Part::Followed => self.followed = Some(list),
+            Part::Argument => self.argument = end,
+            Part::Tail(_) => self.tail = Some(start..end),
+            Part::Followed(pointer) => {
+                self.followed = Some(Followed {
+                    start,
+                    len: piece.len,
+                    address: piece.address.ok_or(Unread::Fault)?,
+                    pointer,
+                });
+            }
         }
         Ok(())
     }
@@ -138,11 +245,18 @@ pub struct Bytes<'a> {
 }
 
 impl Reads {
-    /// The bytes of the argument, if one piece of known size (or nothing, 0) is all that is looked at.
+    /// How many bytes of the argument the handler looks at in any case; none, if its first ones say so.
+    pub fn ahead(&self) -> usize {
+        match self.sized_by {
+            None => size(self.whole.fixed),
+            Some(_) => 0,
+        }
+    }
+
+    /// Whether nothing of the caller's memory is looked at.
     #[inline]
-    pub fn one_piece(&self) -> Option<u32> {
-        (self.tail.is_none() && self.sized_by.is_none() && self.follows.is_empty())
-            .then_some(self.argument)
+    pub fn is_nothing(&self) -> bool {
+        self.argument == 0 && self.tail.is_none() && self.follows.is_empty()
     }
 }
 
@@ -159,11 +273,11 @@ impl<S: Storage> Policy<S> {
     /// # Errors
     ///
     /// See [`Unread`].
-    pub fn wants<T: Grow>(
+    pub fn wants<B: Buffer>(
         &self,
         head: Head,
         request: &Request,
-        fetched: &Fetched<T>,
+        fetched: &Fetched<B>,
     ) -> Result<Option<Piece>, Unread> {
         let reads = self.reads(head, request.compat).ok_or(Unread::Fault)?;
         if fetched.argument().len() < size(reads.argument) {
@@ -172,18 +286,18 @@ impl<S: Storage> Policy<S> {
             ));
         }
         if let (Some(tail), None) = (&reads.tail, &fetched.tail) {
-            let len = size(tail_bytes(tail, &fetched.argument)?);
+            let len = size(tail_bytes(tail, fetched.argument())?);
             // Behind the end that the caller tells, there is nothing to read.
             let there = match reads.sized_by {
                 None => len,
                 Some(place) => {
-                    let whole = number(&fetched.argument, place).ok_or(Unread::Fault)?;
+                    let whole = number(fetched.argument(), place).ok_or(Unread::Fault)?;
                     let there = whole.saturating_sub(u64::from(tail.offset));
                     usize::try_from(there).unwrap_or(len).min(len)
                 }
             };
             return Ok(Some(Piece {
-                part: Part::Tail,
+                part: Part::Tail(tail.offset),
                 address: request.arg.checked_add(u64::from(tail.offset)),
                 len: there,
                 zeros: len - there,
@@ -195,15 +309,15 @@ impl<S: Storage> Policy<S> {
         let follows = reads.follows.of(&self.follows).ok_or(Unread::Fault)?;
         let there = follows
             .iter()
-            .find(|follow| selects(&follow.selector, &fetched.argument));
+            .find(|follow| selects(&follow.selector, fetched.argument()));
         Ok(there.map(|follow| {
             let pointer = Place {
                 offset: follow.behind.pointer,
                 width: 8,
             };
             Piece {
-                part: Part::Followed,
-                address: number(&fetched.argument, pointer),
+                part: Part::Followed(pointer.offset),
+                address: number(fetched.argument(), pointer),
                 len: size(follow.behind.bytes),
                 zeros: 0,
             }
@@ -215,13 +329,14 @@ impl<S: Storage> Policy<S> {
     /// # Errors
     ///
     /// See [`Unread`].
-    pub fn fetch<T: Grow>(
+    pub fn fetch<B: Buffer>(
         &self,
         head: Head,
         request: &Request,
+        buffer: B,
         memory: &mut impl Memory,
-    ) -> Result<Fetched<T>, Unread> {
-        let mut fetched = Fetched::nothing();
+    ) -> Result<Fetched<B>, Unread> {
+        let mut fetched = Fetched::nothing(buffer);
         while let Some(piece) = self.wants(head, request, &fetched)? {
             fetched.take(piece, memory)?;
         }

@@ -57,22 +57,24 @@ mod suggest;
 mod table;
 mod text;
 mod value;
+mod whole;
 mod wording;
 
 pub use diagnosis::{Diagnoses, Diagnosis, Expected, Kind, Rejection};
 pub use evaluate::{Decision, Request, Verdict};
 pub use excerpt::{Excerpt, Report};
-pub use fetch::{Bytes, Fetched, Memory, Piece, Unread, PADDING};
+pub use fetch::{Buffer, Bytes, Fetched, Memory, Piece, Unread, PADDING};
 #[cfg(any(test, feature = "std"))]
 pub use heap::Heap;
 pub use message::Message;
 pub use parser::{check, parse, Checked};
 pub use schema::Surface;
 pub use span::Span;
-pub use storage::{Grow, OutOfMemory, Static, Storage};
+pub use storage::{Grow, InList, OutOfMemory, Static, Storage};
 pub use suggest::nearest;
 pub use table::{
     Action, Behind, Bucket, Check, Condition, Conditions, Elements, Entry, FieldAt, Follow, Head,
     Link, Need, Policy, Quantifier, Range, Reads, Rule, Shortcut, Space, Tail, Target, Term, Test,
     Tests, Within,
 };
+pub use whole::{Complete, Part, Whole, WHOLE_BYTES};

@@ -3,37 +3,36 @@
 //! Which bytes of the caller's memory the rules of a chain look at.
 
 use crate::compile::Draft;
-use crate::schema::{Argument, Command, Len, Place};
+use crate::schema::{Command, Len};
 use crate::{
     Check, Condition, Conditions, FieldAt, Follow, Grow, Link, Need, OutOfMemory, Reads, Space,
-    Span, Tail, Term, Within,
+    Span, Tail, Term, Whole, Within,
 };
 
 /// What a chain looks at, while it is being put together.
 #[derive(Clone, Copy)]
 pub(crate) struct Needed {
-    sized_by: Option<Place>,
+    /// Of a 64-bit caller's argument, and of a 32-bit caller's.
+    wholes: [Whole; 2],
     need: Need,
 }
 
 impl Needed {
     /// For the chain of a command.
     pub(crate) fn new(command: Option<&'static Command>) -> Self {
-        let sized_by = match command.map(|command| &command.argument) {
-            Some(Argument::Struct(found)) => found.sized_by,
-            _ => None,
-        };
+        let whole = |compat| command.map_or_else(Whole::default, |it| Whole::of(it, compat));
         Self {
-            sized_by,
+            wholes: [whole(false), whole(true)],
             need: Need::default(),
         }
     }
 
     /// Adds what the conditions of one link look at.
     pub(crate) fn add<S: Grow>(&mut self, draft: &Draft<S>, conditions: Conditions) {
-        for (reads, tests) in [
-            (&mut self.need.native, conditions.native),
-            (&mut self.need.compat, conditions.compat),
+        let [native, compat] = self.wholes;
+        for (reads, whole, tests) in [
+            (&mut self.need.native, native, conditions.native),
+            (&mut self.need.compat, compat, conditions.compat),
         ] {
             for check in tests.checks.of(&draft.checks).unwrap_or_default() {
                 reads.look_at_check(check);
@@ -42,8 +41,9 @@ impl Needed {
                 reads.look_at(condition, &draft.terms);
             }
             if reads.argument > 0 {
-                if let Some(place) = self.sized_by {
-                    reads.sized_by = self.sized_by;
+                reads.whole = whole;
+                reads.sized_by = whole.sized_by;
+                if let Some(place) = whole.sized_by {
                     reads.up_to(place.offset, place.width.into());
                 }
             }
@@ -84,8 +84,10 @@ impl Needed {
             }
         }
         let span = Span::between(start, follows.len());
-        self.need.native.follows = span;
-        self.need.compat.follows = span;
+        for reads in [&mut self.need.native, &mut self.need.compat] {
+            reads.follows = span;
+            reads.at_once = reads.one_piece().unwrap_or(0);
+        }
         if needs.last() != Some(&self.need) {
             S::push(needs, self.need)?;
         }
@@ -108,7 +110,7 @@ impl Follow {
 impl Tail {
     /// Both of two arrays that begin at the same place and have as many elements, such as those of
     /// `VFIO_DEVICE_SET_IRQS`: whatever one of them needs.
-    fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: Self) -> Self {
         let limit_of = |tail: Self| match tail.len {
             Len::Fixed(limit) | Len::Counted { limit, .. } | Len::Rest { limit, .. } => limit,
         };
@@ -125,6 +127,16 @@ impl Tail {
 }
 
 impl Reads {
+    /// See [`Reads::at_once`].
+    fn one_piece(&self) -> Option<u32> {
+        (self.argument > 0
+            && self.whole.tail.is_none()
+            && self.sized_by.is_none()
+            && self.tail.is_none()
+            && self.follows.is_empty())
+        .then_some(self.whole.fixed)
+    }
+
     fn up_to(&mut self, offset: u32, bytes: u32) {
         self.argument = self.argument.max(offset.saturating_add(bytes));
     }

@@ -160,7 +160,7 @@ pub struct Struct {
     /// beyond counts as 0.
     pub sized_by: Option<Place>,
     /// Whether the kernel goes on behind the size, as far as something else says that is not in the
-    /// struct: `KVM_SET_XSAVE`. Such a struct cannot be copied to another place as it is here.
+    /// struct (`KVM_SET_XSAVE`), or with an array that it only writes (`KVM_GET_CPUID2`).
     pub open_ended: bool,
     /// What may stand at its end or behind a pointer in it, depending on one of its fields.
     pub variants: &'static [Variant],
@@ -310,7 +310,56 @@ pub struct Constant {
     pub value: u64,
 }
 
+/// What the verdict on a call of a command rests on, and why it holds when the handler acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// The command alone: the handler reads no argument.
+    Command,
+    /// The argument itself, which no other thread can change.
+    Scalar,
+    /// What the argument points to: the handler gets the bytes that were judged.
+    Sealed,
+}
+
+impl Judged {
+    /// The word that reports use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Scalar => "scalar",
+            Self::Sealed => "sealed",
+        }
+    }
+}
+
 impl Command {
+    /// What a verdict on its calls rests on. `None` if nothing handles it.
+    pub fn judged(&self) -> Option<Judged> {
+        match self.argument {
+            Argument::None => Some(Judged::Command),
+            Argument::Scalar { .. } => Some(Judged::Scalar),
+            Argument::Struct(found) if found.direction == Direction::Out => Some(Judged::Command),
+            Argument::Struct(_) => Some(Judged::Sealed),
+            Argument::Unknown => None,
+        }
+    }
+
+    /// The members of its argument that lead to what no rule sees: addresses of the caller's that the
+    /// kernel follows later.
+    pub fn unfollowed(&self) -> impl Iterator<Item = &'static Field> {
+        let (fields, variants) = match self.argument {
+            Argument::Struct(found) if found.direction != Direction::Out => {
+                (found.fields, found.variants)
+            }
+            _ => (&[][..], &[][..]),
+        };
+        fields.iter().filter(move |field| {
+            let here = At::Pointer(field.offset);
+            matches!(field.kind, FieldKind::Pointer { .. })
+                && !variants.iter().any(|variant| variant.at == here)
+        })
+    }
+
     /// The surfaces that have it.
     pub fn surfaces(&self) -> impl ExactSizeIterator<Item = Surface> + Clone {
         self.handled.iter().map(|handled| handled.surface)

@@ -5,6 +5,7 @@
 //! The methods stand on the storage and not on its lists, so that a storage can hand out a vector
 //! type of another crate as it is.
 
+use crate::fetch::Buffer;
 use core::ops::Deref;
 
 /// There is no memory for another item.
@@ -52,4 +53,37 @@ pub enum Static {}
 
 impl Storage for Static {
     type List<T: Copy + 'static> = &'static [T];
+}
+
+/// A [`Buffer`] in a list.
+pub struct InList<S: Grow>(S::List<u8>);
+
+impl<S: Grow> InList<S> {
+    /// With nothing in it.
+    pub fn new() -> Self {
+        Self(S::empty())
+    }
+}
+
+impl<S: Grow> Default for InList<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Grow> Buffer for InList<S> {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        S::items(&mut self.0)
+    }
+
+    fn grow(&mut self, len: usize) -> Result<(), OutOfMemory> {
+        while self.0.len() < len {
+            S::push(&mut self.0, 0)?;
+        }
+        Ok(())
+    }
 }

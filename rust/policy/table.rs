@@ -16,7 +16,7 @@
 //! is cut behind the first that decides without a condition, at last the default.
 
 use crate::schema::{Len, Place, Selector};
-use crate::{Grow, OutOfMemory, Span, Storage, Surface};
+use crate::{Grow, OutOfMemory, Span, Storage, Surface, Whole};
 
 /// A compiled policy. Its text stays with its owner: [`Span`]s of `name`, `version` and `reason`
 /// point into it.
@@ -189,11 +189,11 @@ pub struct Tests {
 impl Conditions {
     /// Those for a caller.
     #[inline]
-    pub fn of(self, compat: bool) -> Tests {
+    pub const fn of(&self, compat: bool) -> &Tests {
         if compat {
-            self.compat
+            &self.compat
         } else {
-            self.native
+            &self.native
         }
     }
 }
@@ -312,8 +312,6 @@ pub enum Condition {
 pub struct Check {
     /// What the number stands in.
     pub space: Space,
-    /// Whether it must be outside.
-    pub is_inverted: bool,
     /// Its bytes.
     pub width: u8,
     /// Where the 64 bits begin that the number is a part of.
@@ -341,17 +339,27 @@ impl Check {
             true => value.wrapping_sub((1 << 63) - flip),
             false => value,
         };
-        let (mask, low, high, is_inverted) = match test {
-            Test::Equal(other) => (all, value(other), value(other), false),
-            Test::NotEqual(other) => (all, value(other), value(other), true),
-            Test::Below(other) => (all, 0, value(other).wrapping_sub(1), false),
-            Test::AtMost(other) => (all, 0, value(other), false),
-            Test::Above(other) => (all, value(other).wrapping_add(1), all, false),
-            Test::AtLeast(other) => (all, value(other), all, false),
-            Test::Has(bits) => (all & bits, bits, bits, false),
-            Test::AnyOf(bits) => (all & bits, 0, 0, true),
-            Test::Subset(bits) => (all & !bits, 0, 0, false),
-            Test::Aligned(unit) => (all & unit.wrapping_sub(1), 0, 0, false),
+        let (mask, low, high) = match test {
+            Test::Equal(other) => (all, value(other), value(other)),
+            // All numbers but one are consecutive, if one begins behind it and goes round the end.
+            Test::NotEqual(other) => {
+                let other = value(other);
+                return Some(Self::between(
+                    at,
+                    flip,
+                    all,
+                    other.wrapping_add(1),
+                    u64::MAX - 1,
+                ));
+            }
+            Test::Below(other) => (all, 0, value(other).wrapping_sub(1)),
+            Test::AtMost(other) => (all, 0, value(other)),
+            Test::Above(other) => (all, value(other).wrapping_add(1), all),
+            Test::AtLeast(other) => (all, value(other), all),
+            Test::Has(bits) => (all & bits, bits, bits),
+            Test::AnyOf(bits) => (all & bits, 1, u64::MAX),
+            Test::Subset(bits) => (all & !bits, 0, 0),
+            Test::Aligned(unit) => (all & unit.wrapping_sub(1), 0, 0),
             Test::In(_) => return None,
         };
         // A pointer of a 32-bit caller may be compared with what has more bits: nothing is between.
@@ -360,16 +368,19 @@ impl Check {
         } else {
             (mask, low, high)
         };
-        Some(Self {
+        Some(Self::between(at, flip, mask, low, high.wrapping_sub(low)))
+    }
+
+    fn between(at: FieldAt, flip: u64, mask: u64, low: u64, span: u64) -> Self {
+        Self {
             space: at.space,
-            is_inverted,
             width: at.width(),
             offset: at.offset,
             flip,
             mask,
             low,
-            span: high.wrapping_sub(low),
-        })
+            span,
+        }
     }
 }
 
@@ -508,6 +519,11 @@ pub struct Reads {
     pub tail: Option<Tail>,
     /// What pointers in it may lead to, in [`Policy::follows`].
     pub follows: Span,
+    /// How far the argument goes, whatever the rules look at.
+    pub whole: Whole,
+    /// The bytes of the whole argument, if they are looked at and nothing else is, and no field tells
+    /// how many there are; else 0.
+    pub at_once: u32,
 }
 
 /// An array at the end of an argument.

@@ -9,7 +9,8 @@
 use super::{
     bindings,
     call::Call,
-    kprobe::{OnHit, Probe}, //
+    kprobe::{OnHit, Probe},
+    window::{self, Slot}, //
 };
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kernel::{
@@ -26,11 +27,20 @@ pub(crate) enum Answer {
     Refuse(u16),
 }
 
+/// What becomes of a call that was deferred.
+pub(crate) enum Deferred {
+    /// What becomes of it; nothing has been read.
+    Decided(Answer),
+    /// The handler is called with the argument that was judged.
+    Sealed(Slot),
+}
+
 /// What a probe knows about a call.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// What becomes of it.
     Decided(Answer),
+    /// The handler is called with the argument that was judged.
+    Sealed(Slot),
     /// That it can be judged only where one may sleep.
     Defer,
 }
@@ -65,45 +75,126 @@ extern "C" fn refused(result: c_long) -> c_long {
 /// A probe adds them, so that none is in the gap between both.
 static IN_FLIGHT: AtomicUsize = AtomicUsize::new(0);
 
-/// Sends a call to `instead`, a [`deferred`], with the arguments that it has. They are all that gets
-/// there: a BPF trampoline at the same function, which runs on the way, keeps no other register.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-pub(super) fn defer(registers: &mut bindings::pt_regs, instead: IoctlFn) {
-    IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
-    // CAST: a function's address.
-    registers.ip = instead as *const () as usize;
+/// Where the calls at a probe go that do not go straight into their handler. The arguments that they
+/// have are all that gets there: a BPF trampoline at the same function, which runs on the way, keeps
+/// no other register.
+pub(crate) struct Detours {
+    deferred: IoctlFn,
+    sealed: IoctlFn,
+}
+
+impl Detours {
+    /// Of the probe that stands at `PLACE` in `P`.
+    pub(crate) const fn of<P: Probes, const PLACE: usize>() -> Self {
+        Self {
+            deferred: deferred::<P, PLACE>,
+            sealed: sealed::<P, PLACE>,
+        }
+    }
+
+    /// Sends a call to where it is judged.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    pub(super) fn defer(&self, registers: &mut bindings::pt_regs) {
+        IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
+        // CAST: a function's address.
+        registers.ip = self.deferred as *const () as usize;
+    }
+
+    /// Sends a call to its handler with what was judged in the place of its argument.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    pub(super) fn seal(&self, registers: &mut bindings::pt_regs, slot: Slot) {
+        IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
+        // CAST: 64 bits; a function's address.
+        registers.dx = slot.into_argument() as usize;
+        registers.ip = self.sealed as *const () as usize;
+    }
 }
 
 /// Stands in for the handler of a call that has to be judged where one may sleep.
 ///
 /// Never inlined and never in a tail call: whatever it calls, it has to count itself out.
-pub(crate) extern "C" fn deferred<P: Probes, const PLACE: usize>(
+extern "C" fn deferred<P: Probes, const PLACE: usize>(
     file: *mut bindings::file,
     command: c_uint,
     argument: c_ulong,
 ) -> c_long {
     // There is a probe, or nobody would have come here.
-    let answer = match P::at(PLACE) {
+    let result = match P::at(PLACE) {
         Some(probe) => match probe.judge().judge_deferred(command, argument as u64) {
-            Answer::Continue => Ok(probe),
-            Answer::Refuse(errno) => Err(errno),
+            Deferred::Sealed(slot) => call_sealed(probe, file, command, slot),
+            // SAFETY: these are the arguments of an intercepted call of that very handler, whose
+            // module stays while its caller has the file open.
+            Deferred::Decided(Answer::Continue) => unsafe {
+                call_judged(probe.entry(), file, command, argument)
+            },
+            // CAST: an errno fits.
+            Deferred::Decided(Answer::Refuse(errno)) => -(errno as c_long),
         },
-        None => Err(EPERM_NUMBER),
-    };
-    let result = match answer {
-        // SAFETY: the arguments are those of an intercepted call of that very handler, whose
-        // module stays while its caller has the file open.
-        Ok(probe) => unsafe { call_judged(probe.entry(), file, command, argument) },
-        // CAST: an errno fits.
-        Err(errno) => -(errno as c_long),
+        None => NOBODY,
     };
     IN_FLIGHT.fetch_sub(1, Ordering::Release);
     result
 }
 
-/// What a call is refused with that cannot even be asked about.
-const EPERM_NUMBER: u16 = 1;
+/// Stands in for the handler of a call that has been judged in the probe.
+#[inline(never)]
+extern "C" fn sealed<P: Probes, const PLACE: usize>(
+    file: *mut bindings::file,
+    command: c_uint,
+    argument: c_ulong,
+) -> c_long {
+    // CAST: 64 bits.
+    let result = match (P::at(PLACE), Slot::from_argument(argument as u64)) {
+        (Some(probe), Some(slot)) => call_sealed(probe, file, command, slot),
+        _ => sealed_anywhere::<P, PLACE>(file, command, argument),
+    };
+    IN_FLIGHT.fetch_sub(1, Ordering::Release);
+    result
+}
+
+/// The rest of [`sealed`], for the calls of a process with so many at a time that it has windows
+/// behind the first, or one that shares its bucket.
+#[cold]
+#[inline(never)]
+fn sealed_anywhere<P: Probes, const PLACE: usize>(
+    file: *mut bindings::file,
+    command: c_uint,
+    argument: c_ulong,
+) -> c_long {
+    // CAST: 64 bits.
+    match (P::at(PLACE), Slot::from_argument_anywhere(argument as u64)) {
+        (Some(probe), Some(slot)) => call_sealed(probe, file, command, slot),
+        _ => NOBODY,
+    }
+}
+
+/// What a call returns that comes from nowhere.
+// CAST: an errno fits.
+const NOBODY: c_long = -(bindings::EPERM as c_long);
+
+/// Calls the handler with the argument that was judged; then the caller's own argument gets what the
+/// handler wrote.
+#[inline(always)]
+fn call_sealed<T: OnHit>(
+    probe: &Probe<T>,
+    file: *mut bindings::file,
+    command: c_uint,
+    slot: Slot,
+) -> c_long {
+    // For the races, which are to show what this is good for.
+    let argument = if cfg!(portcullis_unsealed) {
+        slot.original()
+    } else {
+        slot.argument()
+    };
+    // SAFETY: but for the place of the argument, these are the arguments of an intercepted call of
+    // that very handler, whose module stays while its caller has the file open.
+    // CAST: 64 bits.
+    let result = unsafe { call_judged(probe.entry(), file, command, argument as c_ulong) };
+    slot.finish(result)
+}
 
 /// What the fourth argument's register holds in the calls of [`call_judged`]: a random number.
 static PASS: AtomicU64 = AtomicU64::new(0);
@@ -182,6 +273,8 @@ pub(crate) fn wait_for_calls_on_detours() {
     while IN_FLIGHT.load(Ordering::Acquire) != 0 {
         fsleep(Delta::from_millis(10));
     }
+    // Nobody reads through a window any more, nor makes one.
+    window::remove_all();
     // What is left are calls that have not slept since their probe was hit, or since they counted
     // themselves out. Tasks RCU waits until each task has slept on its own account, or was seen in
     // user mode, or idle.

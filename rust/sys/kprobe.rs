@@ -7,7 +7,7 @@
 use super::{
     bindings,
     call::Call,
-    detour::{self, Answer, Outcome, Probes},
+    detour::{self, Answer, Deferred, Detours, Outcome, Probes},
     preemption::NoPreemption, //
 };
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ pub(crate) trait OnHit: Sync {
 
     /// What becomes of a call that was deferred, by its command and argument. Runs in the context
     /// of the caller, and may sleep.
-    fn judge_deferred(&self, command: u32, argument: u64) -> Answer;
+    fn judge_deferred(&self, command: u32, argument: u64) -> Deferred;
 }
 
 /// An ioctl handler, by name.
@@ -131,12 +131,12 @@ pub(crate) struct Probe<T: 'static> {
     pulse: AtomicU8,
     /// Whether somebody else's kprobe was at the same place then.
     in_company: AtomicBool,
-    /// The handler's entry, once a call has been deferred.
+    /// The handler's entry, once the probe has been armed.
     entry: AtomicUsize,
     at: Handler,
     judge: T,
-    /// Where calls are deferred to.
-    instead: detour::IoctlFn,
+    /// Where calls go instead.
+    detours: Detours,
 }
 
 // SAFETY: `kprobe` is written only under a lock, by this type and by the kernel's own rules, and
@@ -159,7 +159,7 @@ impl<T: OnHit + 'static> Probe<T> {
             entry: AtomicUsize::new(0),
             at,
             judge,
-            instead: detour::deferred::<P, PLACE>,
+            detours: Detours::of::<P, PLACE>(),
         }
     }
 
@@ -216,15 +216,15 @@ impl<T: OnHit + 'static> Probe<T> {
         unsafe { core::ptr::addr_of!((*self.kprobe.get()).nmissed).read_volatile() }
     }
 
-    /// The address of the handler: where to call it. Known once a call has been deferred here.
+    /// The address of the handler: where to call it. Known once the probe has been armed.
     pub(super) fn entry(&self) -> usize {
         self.entry.load(Ordering::Relaxed)
     }
 
-    /// Keeps the handler's address, from inside the probe. The kprobe itself does not: it is filled
-    /// in anew when it is armed anew, perhaps while a deferred call waits for a page.
+    /// Keeps the handler's address, given that the kprobe is registered. The kprobe itself does not:
+    /// it is filled in anew when it is armed anew, perhaps while a deferred call waits for a page.
     fn note_entry(&self) {
-        // SAFETY: the kprobe is registered, or this would not run; the kernel has filled it in.
+        // SAFETY: the kprobe is registered; the kernel has filled it in.
         let probed = unsafe { (*self.kprobe.get()).addr }.cast_const();
         // With `CONFIG_X86_KERNEL_IBT` a function that is called through a pointer begins with
         // `endbr64`, its probe stands behind that (`arch_adjust_kprobe_addr()`), and calling it
@@ -281,6 +281,7 @@ impl<T: OnHit + 'static> Probe<T> {
             let list = core::ptr::addr_of_mut!((*kprobe).list);
             (*list).next == list
         };
+        self.note_entry();
         if alone {
             // SAFETY: it is registered.
             unsafe { bindings::unregister_kprobe(kprobe) };
@@ -351,6 +352,10 @@ unsafe extern "C" fn hit<T: OnHit + 'static>(
     if probe.judge.passes(&call) {
         return 0;
     }
+    if call.has_been_judged() {
+        detour::take_pass(registers);
+        return 0;
+    }
     judge(probe, registers)
 }
 
@@ -364,17 +369,11 @@ fn judge<T: OnHit>(probe: &Probe<T>, registers: &mut bindings::pt_regs) -> c_int
         // SAFETY: as in `hit`.
         no_preemption: unsafe { NoPreemption::assume() },
     };
-    if call.has_been_judged() {
-        detour::take_pass(registers);
-        return 0;
-    }
     match probe.judge.judge(&call) {
         Outcome::Decided(Answer::Continue) => return 0,
         Outcome::Decided(Answer::Refuse(errno)) => detour::refuse(registers, errno),
-        Outcome::Defer => {
-            probe.note_entry();
-            detour::defer(registers, probe.instead);
-        }
+        Outcome::Sealed(slot) => probe.detours.seal(registers, slot),
+        Outcome::Defer => probe.detours.defer(registers),
     }
     1
 }

@@ -11,6 +11,7 @@ use core::{
     pin::Pin,
     sync::atomic::{AtomicBool, Ordering}, //
 };
+use kernel::prelude::KVec;
 
 kernel::sync::global_lock! {
     // SAFETY: `init` is the first thing that the module does.
@@ -22,6 +23,19 @@ kernel::sync::global_lock! {
     // SAFETY: `init` is the first thing that the module does.
     /// Held while a policy is put in force, and by whoever reports about it.
     pub(crate) unsafe(uninit) static LEDGER: Mutex<Ledger> = Ledger::new();
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: `init` is the first thing that the module does.
+    /// Held while a window becomes known or is forgotten; perhaps inside the lock of its address
+    /// space, whose lock must not be taken inside this one.
+    pub(crate) unsafe(uninit) static WINDOWS: Mutex<()> = ();
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: `init` is the first thing that the module does.
+    /// The address spaces in which a window is being made. Held while that begins and ends.
+    pub(crate) unsafe(uninit) static MAKERS: Mutex<KVec<usize>> = KVec::new();
 }
 
 kernel::sync::global_lock! {
@@ -39,6 +53,8 @@ pub(crate) fn init() {
         unsafe {
             REGISTRATION.init();
             LEDGER.init();
+            WINDOWS.init();
+            MAKERS.init();
             LIFE.init();
         }
     }

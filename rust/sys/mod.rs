@@ -10,6 +10,7 @@ pub(crate) mod call;
 pub(crate) mod canary;
 pub(crate) mod detour;
 pub(crate) mod digest;
+mod errand;
 pub(crate) mod kprobe;
 pub(crate) mod locks;
 pub(crate) mod module_notifier;
@@ -20,10 +21,12 @@ pub(crate) mod published;
 pub(crate) mod securityfs;
 pub(crate) mod sight;
 pub(crate) mod user_memory;
+pub(crate) mod window;
 
 /// What bindgen made of `bindings_helper.h`, on top of the kernel crate's own bindings.
 #[allow(
     dead_code,
+    improper_ctypes,
     missing_docs,
     non_camel_case_types,
     non_snake_case,

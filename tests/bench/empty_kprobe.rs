@@ -11,6 +11,7 @@ use kernel::{
 
 #[allow(
     dead_code,
+    improper_ctypes,
     missing_docs,
     non_camel_case_types,
     non_snake_case,

@@ -35,7 +35,11 @@ struct CommandEntry {
     number: String,
     compat_number: String,
     handled: Vec<HandledEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judged_on: Option<&'static str>,
     argument: ArgumentEntry,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_judged: Vec<&'static str>,
     example: Option<String>,
 }
 
@@ -143,7 +147,9 @@ impl CommandEntry {
             number: format!("{:#010x}", command.number),
             compat_number: format!("{:#010x}", command.compat_number),
             handled: handled.collect(),
+            judged_on: command.judged().map(schema::Judged::name),
             argument: ArgumentEntry::new(&command.argument),
+            not_judged: command.unfollowed().map(|field| field.name).collect(),
             example: example::of_command(command, None),
         }
     }

@@ -59,6 +59,9 @@ fn command(out: &mut dyn Write, command: &'static Command) -> io::Result<()> {
     if command.compat_number != *number {
         about += &format!(" compat-number={:#010x}", command.compat_number);
     }
+    if let Some(judged) = command.judged() {
+        about += &format!(" judged={}", judged.name());
+    }
     if command.handled.is_empty() {
         return writeln!(out, "command - {name} {number:#010x} argument={about}");
     }

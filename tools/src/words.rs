@@ -2,7 +2,7 @@
 
 //! What the schema's types are called.
 
-use portcullis_policy::schema::{Direction, Field, FieldKind, Len};
+use portcullis_policy::schema::{Direction, Field, FieldKind, Judged, Len};
 use portcullis_policy::Surface;
 
 use crate::fields::is_of_numbers;
@@ -43,6 +43,16 @@ pub(crate) fn direction(direction: Direction) -> &'static str {
         Direction::Out => "out",
         Direction::InOut => "inout",
     }
+}
+
+/// What a verdict rests on.
+pub(crate) fn judged(judged: Judged) -> String {
+    let why = match judged {
+        Judged::Command => "the handler reads no argument",
+        Judged::Scalar => "the argument itself, which no other thread can change",
+        Judged::Sealed => "the handler gets the bytes that were judged, whatever other threads do",
+    };
+    format!("{}: {why}", judged.name())
 }
 
 /// What a surface is.

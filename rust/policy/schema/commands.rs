@@ -2912,7 +2912,7 @@ static KVM_CPUID2_INOUT: Struct = Struct {
     fields: &KVM_CPUID2,
     compat: None,
     sized_by: None,
-    open_ended: false,
+    open_ended: true,
     variants: &[],
 };
 static KVM_DEBUGREGS_RESERVED_ARRAY: Array = Array {
@@ -3289,7 +3289,7 @@ static KVM_MSR_LIST_INOUT: Struct = Struct {
     fields: &KVM_MSR_LIST,
     compat: None,
     sized_by: None,
-    open_ended: false,
+    open_ended: true,
     variants: &[],
 };
 static NAMES_KVM_NESTED_STATE_FLAGS: [u16; 5] = places([
@@ -3342,7 +3342,7 @@ static KVM_NESTED_STATE_INOUT: Struct = Struct {
     direction: Direction::InOut,
     fields: &KVM_NESTED_STATE,
     compat: None,
-    sized_by: None,
+    sized_by: Some(place(4, 4)),
     open_ended: false,
     variants: &[],
 };
@@ -3467,7 +3467,7 @@ static KVM_REG_LIST_INOUT: Struct = Struct {
     fields: &KVM_REG_LIST,
     compat: None,
     sized_by: None,
-    open_ended: false,
+    open_ended: true,
     variants: &[],
 };
 static U16: [Field; 1] = [unsigned("element", 0, 2, &[])];
@@ -4173,27 +4173,12 @@ static KVM_SEV_SNP_LAUNCH_FINISH: [Field; 9] = [
     unsigned("flags", 54, 2, &[]),
     array("pad1", 56, &IOMMU_HWPT_AMD_GUEST_DTE_ARRAY),
 ];
-static KVM_TDX_INIT_VM_RESERVED_ARRAY: Array = Array {
-    stride: 8,
-    len: Len::Fixed(12),
-    fields: &U64,
-};
-static KVM_TDX_INIT_VM: [Field; 8] = [
-    unsigned("attributes", 0, 8, &[]),
-    unsigned("xfam", 8, 8, &[]),
-    array("mrconfigid", 16, &KVM_CREATE_GUEST_MEMFD_RESERVED_ARRAY),
-    array("mrowner", 64, &KVM_CREATE_GUEST_MEMFD_RESERVED_ARRAY),
-    array("mrownerconfig", 112, &KVM_CREATE_GUEST_MEMFD_RESERVED_ARRAY),
-    array("reserved", 160, &KVM_TDX_INIT_VM_RESERVED_ARRAY),
-    unsigned("cpuid.nent", 256, 4, &[]),
-    unsigned("cpuid.padding", 260, 4, &[]),
-];
 static KVM_TDX_INIT_MEM_REGION: [Field; 3] = [
     unsigned("source_addr", 0, 8, &[]),
     unsigned("gpa", 8, 8, &[]),
     unsigned("nr_pages", 16, 8, &[]),
 ];
-static KVM_MEMORY_ENCRYPT_OP_VARIANTS: [Variant; 18] = [
+static KVM_MEMORY_ENCRYPT_OP_VARIANTS: [Variant; 16] = [
     Variant {
         name: "data.init2",
         struct_name: "kvm_sev_init",
@@ -4390,19 +4375,6 @@ static KVM_MEMORY_ENCRYPT_OP_VARIANTS: [Variant; 18] = [
         fields: &KVM_SEV_SNP_LAUNCH_FINISH,
     },
     Variant {
-        name: "data.tdx_init_vm",
-        struct_name: "kvm_tdx_init_vm",
-        selector: Selector {
-            place: place(0, 4),
-            mask: 0xffffffff,
-            value: 1,
-            constant: "KVM_TDX_INIT_VM",
-        },
-        at: At::Pointer(8),
-        size: 264,
-        fields: &KVM_TDX_INIT_VM,
-    },
-    Variant {
         name: "data.tdx_init_mem_region",
         struct_name: "kvm_tdx_init_mem_region",
         selector: Selector {
@@ -4414,19 +4386,6 @@ static KVM_MEMORY_ENCRYPT_OP_VARIANTS: [Variant; 18] = [
         at: At::Pointer(8),
         size: 24,
         fields: &KVM_TDX_INIT_MEM_REGION,
-    },
-    Variant {
-        name: "data.tdx_get_cpuid",
-        struct_name: "kvm_cpuid2",
-        selector: Selector {
-            place: place(0, 4),
-            mask: 0xffffffff,
-            value: 5,
-            constant: "KVM_TDX_GET_CPUID",
-        },
-        at: At::Pointer(8),
-        size: 8,
-        fields: &KVM_CPUID2,
     },
 ];
 static KVM_SEV_CMD_INOUT: Struct = Struct {
@@ -6334,7 +6293,7 @@ static VHOST_FEATURES_ARRAY_INOUT: Struct = Struct {
     fields: &VHOST_FEATURES_ARRAY,
     compat: None,
     sized_by: None,
-    open_ended: false,
+    open_ended: true,
     variants: &[],
 };
 static BY_VHOST_DEV_IOCTL: [Handled; 4] = [
@@ -6674,7 +6633,7 @@ static VHOST_VDPA_CONFIG_INOUT: Struct = Struct {
     fields: &VHOST_VDPA_CONFIG,
     compat: None,
     sized_by: None,
-    open_ended: false,
+    open_ended: true,
     variants: &[],
 };
 static VHOST_VDPA_IOVA_RANGE: [Field; 2] =

@@ -1028,7 +1028,7 @@ FIELD(struct kvm_cpuid, entries[0].ecx, 20, 4);
 FIELD(struct kvm_cpuid, entries[0].edx, 24, 4);
 FIELD(struct kvm_cpuid, entries[0].padding, 28, 4);
 #endif
-#if defined(KVM_GET_CPUID2) || defined(KVM_GET_EMULATED_CPUID) || defined(KVM_GET_SUPPORTED_CPUID) || defined(KVM_GET_SUPPORTED_HV_CPUID) || defined(KVM_MEMORY_ENCRYPT_OP) || defined(KVM_SET_CPUID2)
+#if defined(KVM_GET_CPUID2) || defined(KVM_GET_EMULATED_CPUID) || defined(KVM_GET_SUPPORTED_CPUID) || defined(KVM_GET_SUPPORTED_HV_CPUID) || defined(KVM_SET_CPUID2)
 SIZE(struct kvm_cpuid2, 8);
 FIELD(struct kvm_cpuid2, nent, 0, 4);
 FIELD(struct kvm_cpuid2, padding, 4, 4);
@@ -1816,21 +1816,6 @@ SIZE(struct kvm_tdx_init_mem_region, 24);
 FIELD(struct kvm_tdx_init_mem_region, source_addr, 0, 8);
 FIELD(struct kvm_tdx_init_mem_region, gpa, 8, 8);
 FIELD(struct kvm_tdx_init_mem_region, nr_pages, 16, 8);
-#endif
-#if defined(KVM_MEMORY_ENCRYPT_OP)
-SIZE(struct kvm_tdx_init_vm, 264);
-FIELD(struct kvm_tdx_init_vm, attributes, 0, 8);
-FIELD(struct kvm_tdx_init_vm, xfam, 8, 8);
-FIELD(struct kvm_tdx_init_vm, mrconfigid[0], 16, 8);
-FIELD(struct kvm_tdx_init_vm, mrconfigid, 16, 48);
-FIELD(struct kvm_tdx_init_vm, mrowner[0], 64, 8);
-FIELD(struct kvm_tdx_init_vm, mrowner, 64, 48);
-FIELD(struct kvm_tdx_init_vm, mrownerconfig[0], 112, 8);
-FIELD(struct kvm_tdx_init_vm, mrownerconfig, 112, 48);
-FIELD(struct kvm_tdx_init_vm, reserved[0], 160, 8);
-FIELD(struct kvm_tdx_init_vm, reserved, 160, 96);
-FIELD(struct kvm_tdx_init_vm, cpuid.nent, 256, 4);
-FIELD(struct kvm_tdx_init_vm, cpuid.padding, 260, 4);
 #endif
 #if defined(KVM_TPR_ACCESS_REPORTING)
 SIZE(struct kvm_tpr_access_ctl, 40);

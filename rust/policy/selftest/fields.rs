@@ -3,7 +3,7 @@
 //! Conditions on what the argument points to.
 
 use super::{judge, rejected, request, Outcome, CREATE_VCPU, EACCES, EINVAL, EPERM, MAX};
-use crate::{check, parse, schema, Grow, Kind, Policy, Request, Surface, Unread, Verdict};
+use crate::{check, parse, schema, Grow, InList, Kind, Policy, Request, Surface, Unread, Verdict};
 
 use Surface::{Iommufd, KvmVcpu, KvmVm, VfioDevice};
 use Verdict::Allow;
@@ -50,7 +50,7 @@ pub(super) fn verdict<S: Grow>(
     };
     let head = policy.head(surface, request.command).ok_or(None)?;
     let fetched = policy
-        .fetch::<S>(head, &request, &mut Memory(memory))
+        .fetch(head, &request, InList::<S>::new(), &mut Memory(memory))
         .map_err(Some)?;
     let decision = policy.decide(head, &request, fetched.bytes(), |_| {});
     decision.map(|decision| decision.verdict).ok_or(None)

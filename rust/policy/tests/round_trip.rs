@@ -16,7 +16,9 @@ use model::Layout;
 use portcullis_policy::schema::{
     self, Argument, Array, At, Command, Direction, Field, FieldKind, Len, Place, Struct, Variant,
 };
-use portcullis_policy::{parse, Bytes, Heap, Kind, Memory, Rejection, Request, Surface, Verdict};
+use portcullis_policy::{
+    parse, Bytes, Heap, InList, Kind, Memory, Rejection, Request, Surface, Verdict,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -554,7 +556,7 @@ fn each_field_is_where_c_puts_it() {
                         _ => Verdict::Allow,
                     };
                     let found = policy
-                        .fetch::<Heap>(head, &request, &mut memory)
+                        .fetch(head, &request, InList::<Heap>::new(), &mut memory)
                         .map(|fetched| {
                             policy
                                 .decide(head, &request, fetched.bytes(), |_| {})

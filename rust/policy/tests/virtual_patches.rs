@@ -5,7 +5,7 @@
 //! On a real kernel `tests/qemu/virtual-patches.sh` does this, with the structs of the headers; here
 //! are the same calls, byte by byte, for the engine alone.
 
-use portcullis_policy::{check, Heap, Memory, Request, Surface, Verdict};
+use portcullis_policy::{check, Heap, InList, Memory, Request, Surface, Verdict};
 use std::collections::BTreeSet;
 use std::{env, fs, path::Path};
 
@@ -147,7 +147,12 @@ fn decide(row: &Row) -> (Option<u16>, u32) {
     });
     let head = policy.head(row.surface, row.command).unwrap();
     let fetched = policy
-        .fetch::<Heap>(head, &request, &mut Caller(bytes.collect()))
+        .fetch(
+            head,
+            &request,
+            InList::<Heap>::new(),
+            &mut Caller(bytes.collect()),
+        )
         .unwrap();
     let decision = policy
         .decide(head, &request, fetched.bytes(), |_| ())

@@ -3,7 +3,9 @@
 //! How long a verdict takes, and how long a policy.
 
 use criterion::{criterion_group, criterion_main, Criterion};
-use portcullis_policy::{parse, Fetched, Heap, Memory, Policy, Rejection, Request, Surface};
+use portcullis_policy::{
+    parse, Fetched, Heap, InList, Memory, Policy, Rejection, Request, Surface,
+};
 use std::fmt::Write;
 use std::hint::black_box;
 
@@ -81,7 +83,7 @@ fn cpuid() -> Caller {
 }
 
 /// What a probe does when the bytes are there.
-fn judge(policy: &Policy<Heap>, request: &Request, fetched: &Fetched<Heap>) -> bool {
+fn judge(policy: &Policy<Heap>, request: &Request, fetched: &Fetched<InList<Heap>>) -> bool {
     if policy
         .plain_allow(request.surface, request.command)
         .is_some()
@@ -120,7 +122,8 @@ fn verdicts(criterion: &mut Criterion) {
             let head = policy
                 .head(request.surface, request.command)
                 .expect("a head");
-            let fetch = |caller: &mut Caller| policy.fetch::<Heap>(head, &request, caller);
+            let fetch =
+                |caller: &mut Caller| policy.fetch(head, &request, InList::<Heap>::new(), caller);
             let fetched = match fetch(&mut caller) {
                 Ok(fetched) => fetched,
                 Err(unread) => panic!("{name}: {unread:?}"),

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis_policy::{check, Diagnoses, Heap, Memory, Rejection, Request, Surface};
+use portcullis_policy::{check, Diagnoses, Heap, InList, Memory, Rejection, Request, Surface};
 
 /// Memory without an end, of bytes that come from the input; each seventh page is missing.
 struct Mist<'a>(&'a [u8]);
@@ -76,7 +76,9 @@ fuzz_target!(|text: &[u8]| {
                 compat,
             };
             let head = policy.head(surface, command).expect("a head");
-            if let Ok(fetched) = policy.fetch::<Heap>(head, &request, &mut Mist(text)) {
+            if let Ok(fetched) =
+                policy.fetch(head, &request, InList::<Heap>::new(), &mut Mist(text))
+            {
                 let decision = policy.decide(head, &request, fetched.bytes(), |link| {
                     policy.rule(link).expect("a rule that audits");
                 });

@@ -42,6 +42,17 @@ pub(super) fn describe(
         aspect(out, "number", &number)?;
     }
     argument(out, &command.argument)?;
+    if let Some(judged) = command.judged() {
+        aspect(out, "judged on", &words::judged(judged))?;
+    }
+    let unfollowed: Vec<_> = command
+        .unfollowed()
+        .map(|field| format!("`{}`", field.name))
+        .collect();
+    if !unfollowed.is_empty() {
+        let what = format!("what {} leads to: no rule sees it", unfollowed.join(", "));
+        aspect(out, "not judged", &what)?;
+    }
     if let Argument::Struct(found) = command.argument {
         table::fields(out, found)?;
     }

@@ -8,7 +8,7 @@ use portcullis_policy::{
     schema::{Len::*, Place, Selector},
     Action::*, Behind, Bucket, Check, Condition::*, Conditions, Elements, Entry, FieldAt, Follow, Head,
     Link, Need, Policy, Quantifier::*, Range, Reads, Rule, Shortcut, Space::*, Span, Static,
-    Surface::*, Tail, Target, Term::*, Test::*, Tests, Within::*,
+    Surface::*, Tail, Target, Term::*, Test::*, Tests, Whole, Within::*,
 };
 
 /// The text.
@@ -3775,16 +3775,16 @@ pub static POLICY: Policy<Static> = Policy {
         Rule { action: Deny { errno: 13 }, line: 5, is_conditional: false, reason: Span { start: 0, len: 0 }, is_default: true },
     ],
     checks: &[
-        Check { space: Call, is_inverted: false, width: 1, offset: 8, flip: 0, mask: 255, low: 1, span: 0 },
-        Check { space: Call, is_inverted: true, width: 8, offset: 0, flip: 0, mask: 18446744073709551615, low: 2, span: 0 },
-        Check { space: Call, is_inverted: false, width: 8, offset: 0, flip: 0, mask: 4095, low: 0, span: 0 },
-        Check { space: Call, is_inverted: false, width: 8, offset: 0, flip: 0, mask: 1048576, low: 1048576, span: 0 },
-        Check { space: Call, is_inverted: true, width: 8, offset: 0, flip: 0, mask: 3145728, low: 0, span: 0 },
-        Check { space: Call, is_inverted: false, width: 8, offset: 0, flip: 0, mask: 18446744073709486080, low: 0, span: 0 },
-        Check { space: Call, is_inverted: false, width: 8, offset: 0, flip: 0, mask: 18446744073709551615, low: 2, span: 18446744073709551613 },
-        Check { space: Call, is_inverted: false, width: 8, offset: 0, flip: 0, mask: 18446744073709551615, low: 0, span: 61439 },
-        Check { space: Call, is_inverted: false, width: 8, offset: 0, flip: 0, mask: 18446744073709551615, low: 2, span: 18446744073709551613 },
-        Check { space: Call, is_inverted: false, width: 8, offset: 0, flip: 0, mask: 18446744073709551615, low: 0, span: 3072 },
+        Check { space: Call, width: 1, offset: 8, flip: 0, mask: 255, low: 1, span: 0 },
+        Check { space: Call, width: 8, offset: 0, flip: 0, mask: 18446744073709551615, low: 3, span: 18446744073709551614 },
+        Check { space: Call, width: 8, offset: 0, flip: 0, mask: 4095, low: 0, span: 0 },
+        Check { space: Call, width: 8, offset: 0, flip: 0, mask: 1048576, low: 1048576, span: 0 },
+        Check { space: Call, width: 8, offset: 0, flip: 0, mask: 3145728, low: 1, span: 18446744073709551614 },
+        Check { space: Call, width: 8, offset: 0, flip: 0, mask: 18446744073709486080, low: 0, span: 0 },
+        Check { space: Call, width: 8, offset: 0, flip: 0, mask: 18446744073709551615, low: 2, span: 18446744073709551613 },
+        Check { space: Call, width: 8, offset: 0, flip: 0, mask: 18446744073709551615, low: 0, span: 61439 },
+        Check { space: Call, width: 8, offset: 0, flip: 0, mask: 18446744073709551615, low: 2, span: 18446744073709551613 },
+        Check { space: Call, width: 8, offset: 0, flip: 0, mask: 18446744073709551615, low: 0, span: 3072 },
     ],
     conditions: &[
         Among { at: FieldAt { space: Call, offset: 0, unused_bits: 0, signed: false }, ranges: Span { start: 0, len: 2 } },
@@ -3796,7 +3796,7 @@ pub static POLICY: Policy<Static> = Policy {
     terms: &[
     ],
     needs: &[
-        Need { native: Reads { argument: 0, sized_by: None, tail: None, follows: Span { start: 0, len: 0 } }, compat: Reads { argument: 0, sized_by: None, tail: None, follows: Span { start: 0, len: 0 } } },
+        Need { native: Reads { argument: 0, sized_by: None, tail: None, follows: Span { start: 0, len: 0 }, whole: Whole { fixed: 0, tail: None, sized_by: None, written: false }, at_once: 0 }, compat: Reads { argument: 0, sized_by: None, tail: None, follows: Span { start: 0, len: 0 }, whole: Whole { fixed: 0, tail: None, sized_by: None, written: false }, at_once: 0 } },
     ],
     follows: &[
     ],
