@@ -13,6 +13,7 @@
 
 mod answer;
 mod argument;
+mod attacks;
 mod call;
 mod command;
 mod device;
@@ -20,8 +21,10 @@ mod errno;
 mod failure;
 mod guest;
 mod machine;
+mod races;
 mod seccomp;
 mod shapes;
+mod slow;
 mod subcommand;
 mod surface;
 mod sys;
@@ -31,8 +34,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use subcommand::{
-    attempt, bench, boot, churn, commands, keep_path, knock, race, session, shape, side_door, spin,
-    stall, storm, write,
+    attack, attempt, bench, boot, churn, commands, keep_path, knock, race, rewrite, session, shape,
+    side_door, slow as slow_calls, spin, stall, storm, write,
 };
 
 /// A small VMM that asks /dev/kvm for things and says how it was answered.
@@ -65,6 +68,9 @@ enum Action {
     Knock(knock::Options),
     Race(race::Options),
     SideDoor(side_door::Options),
+    Rewrite(rewrite::Options),
+    Attack(attack::Options),
+    Slow(slow_calls::Options),
 }
 
 fn main() -> ExitCode {
@@ -85,6 +91,9 @@ fn main() -> ExitCode {
         Action::Knock(options) => knock::run(&options),
         Action::Race(options) => race::run(&options),
         Action::SideDoor(options) => side_door::run(&options),
+        Action::Rewrite(options) => rewrite::run(&options),
+        Action::Attack(options) => attack::run(&options),
+        Action::Slow(options) => slow_calls::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

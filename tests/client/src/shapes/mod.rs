@@ -9,7 +9,7 @@ mod cpuid;
 mod iommufd;
 mod sev;
 mod vcpu;
-mod vfio;
+pub mod vfio;
 mod vhost;
 mod vm;
 

@@ -130,7 +130,7 @@ const DEVICE_SET_IRQS: u32 = vfio(10);
 const DEVICE_FEATURE: u32 = vfio(17);
 
 /// Container, group and device, in this order.
-fn opened() -> Result<Vec<OwnedFd>, Failure> {
+pub fn opened() -> Result<Vec<OwnedFd>, Failure> {
     let passed = PassedThrough::first()?;
     let container = open("/dev/vfio/vfio")?;
     let group = open(&format!("/dev/vfio/{}", passed.group()?))?;

@@ -2,6 +2,7 @@
 
 //! The subcommands, one a file: options, and what they do.
 
+pub mod attack;
 pub mod attempt;
 pub mod bench;
 pub mod boot;
@@ -11,9 +12,11 @@ pub mod device;
 pub mod keep_path;
 pub mod knock;
 pub mod race;
+pub mod rewrite;
 pub mod session;
 pub mod shape;
 pub mod side_door;
+pub mod slow;
 pub mod spin;
 pub mod stall;
 pub mod storm;

@@ -6,9 +6,12 @@
 
 pub mod capability;
 pub mod file;
+pub mod flip;
 pub mod ioctl;
 pub mod memslot;
 pub mod pages;
+pub mod place;
 pub mod signals;
 pub mod userfault;
+pub mod victim;
 pub mod vsock;
