@@ -11,7 +11,7 @@ use crate::{
 };
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::{fmt, prelude::*};
-use portcullis_policy::{check, limits, Checked, Rejection};
+use portcullis_policy::{check_for, limits, Checked, Features, Rejection};
 
 /// The longest text in bytes that is taken from a writer.
 pub(crate) const LIMIT: usize = limits::TEXT_BYTES;
@@ -76,7 +76,8 @@ pub(crate) fn builtin() -> Result<InForce> {
 /// stays in force, and the diagnosis is kept for `status`.
 pub(crate) fn text(text: KVVec<u8>) -> Result {
     // Parsed outside the lock: a long text holds nobody up.
-    let checked = check::<Heap>(&text).map_err(|rejection| diagnose(&rejection, &text))?;
+    let checked = check_for::<Heap>(&text, Features::MODULE)
+        .map_err(|rejection| diagnose(&rejection, &text))?;
     let no_memory = |error| refuse(error, fmt!("{NO_MEMORY}"));
     let warnings = warnings(&checked, &text).map_err(no_memory)?;
     let active = Active::new(checked.policy, text)
@@ -99,7 +100,7 @@ pub(crate) fn text(text: KVVec<u8>) -> Result {
 /// `ENOMEM` if there is no memory to find out.
 pub(crate) fn try_text(text: KVVec<u8>) -> Result<Text> {
     let mut answer = Text::new();
-    match check::<Heap>(&text) {
+    match check_for::<Heap>(&text, Features::MODULE) {
         Ok(checked) => {
             answer.put(fmt!("ok\n"))?;
             answer.push(warnings(&checked, &text)?.text.as_bytes())?;

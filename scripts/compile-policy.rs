@@ -13,18 +13,23 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 use located::{Colours, Located};
-use portcullis_policy::{parse, Diagnoses, Entry, Heap, Policy, Rejection, Target};
+use portcullis_policy::{check_for, Diagnoses, Entry, Features, Heap, Policy, Rejection, Target};
 
-const USAGE: &str = "usage: compile-policy FILE
+const USAGE: &str = "usage: compile-policy [--all-features] FILE
 
-Compiles the policy in FILE and prints the table as a Rust file.
+Compiles the policy in FILE and prints the table as a Rust file. With --all-features it takes also
+what the module of this version cannot carry out: for tests.
 Exit code 1: FILE is no policy or cannot be read. 2: wrong usage.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [file] = arguments.as_slice() else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
+    let (features, file) = match arguments.as_slice() {
+        [file] => (Features::MODULE, file),
+        [option, file] if option == "--all-features" => (Features::ALL, file),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
     };
     if file == "-h" || file == "--help" {
         println!("{USAGE}");
@@ -37,7 +42,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match parse::<Heap>(&text) {
+    match check_for::<Heap>(&text, features).map(|checked| checked.policy) {
         Ok(policy) => {
             let name = Path::new(file).file_name().unwrap_or_default();
             let name = name.to_string_lossy();
@@ -87,12 +92,24 @@ impl fmt::Display for Generated<'_> {
         f.write_str("pub static POLICY: Policy<Static> = Policy {\n")?;
         writeln!(f, "    name: {:?},", policy.name)?;
         writeln!(f, "    version: {:?},", policy.version)?;
+        list(f, "profiles", &policy.profiles, 1, |profile| {
+            format!("{profile:?}")
+        })?;
+        list(f, "matches", &policy.matches, 1, |line| format!("{line:?}"))?;
+        list(f, "ids", &policy.ids, 1, |range| format!("{range:?}"))?;
+        list(f, "patterns", &policy.patterns, 1, |span| {
+            format!("{span:?}")
+        })?;
+        list(f, "pattern_bytes", &policy.pattern_bytes, 16, |byte| {
+            format!("{byte:#x}")
+        })?;
         list(f, "shortcuts", &policy.shortcuts, 2, |shortcut| {
             format!("{shortcut:?}")
         })?;
         list(f, "dispatch", &policy.dispatch, 4, |bucket| {
             format!("{bucket:?}")
         })?;
+        writeln!(f, "    section_entries: {},", policy.section_entries)?;
         list(
             f,
             "entries",
@@ -129,9 +146,9 @@ const USES: &str = "#[rustfmt::skip]
 #[allow(unused_imports)]
 use portcullis_policy::{
     schema::{Len::*, Place, Selector},
-    Action::*, Behind, Bucket, Check, Condition::*, Conditions, Elements, Entry, FieldAt, Follow, Head,
-    Link, Need, Policy, Quantifier::*, Range, Reads, Rule, Shortcut, Space::*, Span, Static,
-    Surface::*, Tail, Target, Term::*, Test::*, Tests, Whole, Within::*,
+    Action::*, Behind, Bucket, By::*, Check, Condition::*, Conditions, Elements, Entry, FieldAt, Follow,
+    Head, Link, Match, Need, Policy, Profile, Quantifier::*, Range, Reads, Rule, Section, Shortcut,
+    Space::*, Span, Static, Surface::*, Tail, Target, Term::*, Test::*, Tests, Whole, Within::*,
 };
 ";
 

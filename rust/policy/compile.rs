@@ -3,31 +3,49 @@
 //! From rules in the order of the text to chains in the order of commands.
 //!
 //! Each rule comes with its pairs: one for each command that it names. Sorted, the pairs of one
-//! surface begin with those of `*`, and those of one command stand together in the order of the
-//! rules. So each chain is the merger of two sorted runs: the command's own pairs and the `*` of
+//! profile and surface begin with those of `*`, and those of one command stand together in the order of
+//! the rules. So each chain is the merger of two sorted runs: the command's own pairs and the `*` of
 //! its surface. The work is that of sorting, plus one step for each link.
+//!
+//! Every section has every command that the schema or some profile names, so that a call is found at
+//! the same place, and counted under the same command, whoever makes it.
 
 use crate::need::Needed;
 use crate::rule::Layout;
 use crate::schema::{self, Command};
-use crate::table::bucket;
+use crate::table::{bucket, BUCKETS};
 use crate::{
     limits, span::saturated, Action, Bucket, Check, Condition, Conditions, Entry, Follow, Grow,
-    Head, Link, Need, OutOfMemory, Policy, Range, Rule, Shortcut, Span, Surface, Target, Term,
+    Head, Link, Match, Need, OutOfMemory, Phase, Policy, Profile, ProfileId, Range, Rule, Section,
+    Shortcut, Span, Surface, Target, Term,
 };
 
 /// What the parser has read.
 pub(crate) struct Draft<S: Grow> {
     pub(crate) name: Span,
     pub(crate) version: Span,
+    /// In the order of the text, `other` being the last.
+    pub(crate) profiles: S::List<Beginning>,
+    pub(crate) matches: S::List<Match>,
+    pub(crate) ids: S::List<Range>,
+    pub(crate) patterns: S::List<Span>,
+    pub(crate) pattern_bytes: S::List<u8>,
     pub(crate) rules: S::List<Rule>,
-    pub(crate) default: Option<Rule>,
     pub(crate) pairs: S::List<Pair>,
     pub(crate) tests: S::List<Read>,
     pub(crate) checks: S::List<Check>,
     pub(crate) conditions: S::List<Condition>,
     pub(crate) ranges: S::List<Range>,
     pub(crate) terms: S::List<Term>,
+}
+
+/// A profile, and what becomes of calls that none of its rules decides about.
+#[derive(Clone, Copy)]
+pub(crate) struct Beginning {
+    pub(crate) name: Span,
+    pub(crate) line: u32,
+    pub(crate) matches: Span,
+    pub(crate) default: Option<Rule>,
 }
 
 /// The conditions of a rule, read for one layout of the argument.
@@ -42,8 +60,12 @@ impl<S: Grow> Draft<S> {
         Self {
             name: Span::default(),
             version: Span::default(),
+            profiles: S::empty(),
+            matches: S::empty(),
+            ids: S::empty(),
+            patterns: S::empty(),
+            pattern_bytes: S::empty(),
             rules: S::empty(),
-            default: None,
             pairs: S::empty(),
             tests: S::empty(),
             checks: S::empty(),
@@ -57,14 +79,23 @@ impl<S: Grow> Draft<S> {
 /// A command and a rule that names it. The order of the fields is the order of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Pair {
-    surface: Surface,
-    /// `None`: every command of the surface.
-    number: Option<Number>,
+    profile: u16,
+    target: Key,
     rule: u16,
+    /// The phase that the rule is for; without one, it is for both.
+    phase: Option<Phase>,
     /// The command, where the number has a name: its place in the schema.
     command: Option<u16>,
     /// The conditions, in [`Draft::tests`].
     tests: Option<u32>,
+}
+
+/// What a chain is for, in the order of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    surface: Surface,
+    /// `None`: every command of the surface.
+    number: Option<Number>,
 }
 
 /// The number of a command, in the order of a bucket.
@@ -74,24 +105,40 @@ struct Number {
     command: u32,
 }
 
+impl Key {
+    fn new(surface: Surface, number: Option<u32>) -> Self {
+        let number = number.map(|command| {
+            let [low, ..] = command.to_le_bytes();
+            Number { low, command }
+        });
+        Self { surface, number }
+    }
+}
+
 impl Pair {
     pub(crate) fn new(
+        profile: u16,
         surface: Surface,
         number: Option<u32>,
         rule: u16,
         command: Option<&'static Command>,
     ) -> Self {
-        let number = number.map(|command| {
-            let [low, ..] = command.to_le_bytes();
-            Number { low, command }
-        });
         Self {
-            surface,
-            number,
+            profile,
+            target: Key::new(surface, number),
             rule,
+            phase: None,
             command: command.and_then(schema::index_of),
             tests: None,
         }
+    }
+
+    pub(crate) fn surface(&self) -> Surface {
+        self.target.surface
+    }
+
+    pub(crate) fn set_phase(&mut self, phase: Phase) {
+        self.phase = Some(phase);
     }
 
     pub(crate) fn set_tests(&mut self, tests: usize) {
@@ -103,7 +150,7 @@ impl Pair {
     }
 
     pub(crate) fn is(&self, number: u32) -> bool {
-        self.number.is_some_and(|own| own.command == number)
+        self.target.number.is_some_and(|own| own.command == number)
     }
 }
 
@@ -131,20 +178,9 @@ pub(crate) struct Shadowed {
 pub(crate) fn compile<S: Grow>(
     mut draft: Draft<S>,
 ) -> Result<(Policy<S>, S::List<Shadowed>), Unfit> {
-    // The parser has seen to it that there is one; without one, deny.
-    let default = draft.default.unwrap_or(Rule {
-        action: Action::Deny {
-            errno: crate::parser::DEFAULT_ERRNO,
-        },
-        line: 0,
-        is_conditional: false,
-        reason: Span::default(),
-        is_default: true,
-    });
-    let default_index = u16::try_from(draft.rules.len()).unwrap_or(u16::MAX);
-    S::push(&mut draft.rules, default)?;
-    pair_everything_with::<S>(&mut draft.pairs, default_index)?;
+    defaults(&mut draft)?;
     crate::sort::sort(S::items(&mut draft.pairs));
+    let keys = keys::<S>(&draft.pairs)?;
 
     let mut table = Table::<S> {
         shortcuts: S::empty(),
@@ -155,18 +191,58 @@ pub(crate) fn compile<S: Grow>(
         needs: S::empty(),
         follows: S::empty(),
         reached: S::zeroed(draft.rules.len())?,
+        section: Section::FIRST,
+        section_entries: 0,
     };
     S::push(&mut table.needs, Need::default())?;
+    for key in keys.iter() {
+        let (surface, command) = (key.surface, key.number.map(|number| number.command));
+        S::push(&mut table.targets, Target { surface, command })?;
+    }
+    let mut profiles = S::empty();
     let mut rest = &draft.pairs[..];
-    for surface in Surface::ALL {
-        let pairs = take_while(&mut rest, |pair| pair.surface == surface);
-        table.surface(surface, pairs, &draft)?;
+    for id in 0..draft.profiles.len() {
+        // `other` is the last of the text and the first of the table.
+        let place = id.checked_sub(1).unwrap_or(draft.profiles.len() - 1);
+        let Some(&Beginning {
+            name,
+            line,
+            matches,
+            ..
+        }) = draft.profiles.get(place)
+        else {
+            break;
+        };
+        let pairs = take_while(&mut rest, |pair| usize::from(pair.profile) == id);
+        let setup;
+        let running;
+        if pairs.iter().any(|pair| pair.phase.is_some()) {
+            setup = table.section(&in_phase::<S>(pairs, Phase::Setup)?, &keys, &draft)?;
+            running = table.section(&in_phase::<S>(pairs, Phase::Running)?, &keys, &draft)?;
+        } else {
+            setup = table.section(pairs, &keys, &draft)?;
+            running = setup;
+        }
+        let profile = Profile {
+            name,
+            line,
+            matches,
+            setup,
+            running,
+        };
+        S::push(&mut profiles, profile)?;
     }
     let policy = Policy {
         name: draft.name,
         version: draft.version,
+        profiles,
+        matches: draft.matches,
+        ids: draft.ids,
+        patterns: draft.patterns,
+        pattern_bytes: draft.pattern_bytes,
         shortcuts: table.shortcuts,
         dispatch: table.dispatch,
+        section_entries: table.section_entries,
         entries: table.entries,
         links: table.links,
         targets: table.targets,
@@ -180,6 +256,80 @@ pub(crate) fn compile<S: Grow>(
     };
     let shadowed = shadowed(&policy, &draft.pairs, &mut table.reached)?;
     Ok((policy, shadowed))
+}
+
+/// Puts the defaults behind the rules, in the order of the text: each speaks about every command,
+/// known or not.
+fn defaults<S: Grow>(draft: &mut Draft<S>) -> Result<(), OutOfMemory> {
+    for place in 0..draft.profiles.len() {
+        let is_other = place + 1 == draft.profiles.len();
+        let profile = if is_other { 0 } else { place + 1 };
+        // `limits` keeps both within 16 bits.
+        let profile = u16::try_from(profile).unwrap_or(u16::MAX);
+        let rule = u16::try_from(draft.rules.len()).unwrap_or(u16::MAX);
+        let beginning = draft.profiles.get(place);
+        // The parser has seen to it that there is one; without one, deny.
+        let default = beginning.and_then(|beginning| beginning.default);
+        let default = default.unwrap_or(Rule {
+            action: Action::Deny {
+                errno: crate::parser::DEFAULT_ERRNO,
+            },
+            line: 0,
+            is_conditional: false,
+            reason: Span::default(),
+            is_default: true,
+            profile,
+        });
+        S::push(&mut draft.rules, default)?;
+        for surface in Surface::ALL {
+            let pair = Pair::new(profile, surface, None, rule, None);
+            S::push(&mut draft.pairs, pair)?;
+        }
+    }
+    Ok(())
+}
+
+/// What there must be a chain for: every command that the schema or a rule names, each once, in the
+/// order of the table; and for each surface all others.
+fn keys<S: Grow>(pairs: &[Pair]) -> Result<S::List<Key>, OutOfMemory> {
+    let mut all = S::empty();
+    // Those of a profile are sorted: equal ones are neighbours.
+    let mut last = None;
+    for pair in pairs {
+        if last != Some(pair.target) {
+            S::push(&mut all, pair.target)?;
+            last = Some(pair.target);
+        }
+    }
+    for surface in Surface::ALL {
+        S::push(&mut all, Key::new(surface, None))?;
+    }
+    for command in schema::commands() {
+        for surface in command.surfaces() {
+            for number in [command.number, command.compat_number] {
+                S::push(&mut all, Key::new(surface, Some(number)))?;
+            }
+        }
+    }
+    crate::sort::sort(S::items(&mut all));
+    let mut once = S::empty();
+    for &key in all.iter() {
+        if once.last() != Some(&key) {
+            S::push(&mut once, key)?;
+        }
+    }
+    Ok(once)
+}
+
+/// The pairs that count in a phase.
+fn in_phase<S: Grow>(pairs: &[Pair], phase: Phase) -> Result<S::List<Pair>, OutOfMemory> {
+    let mut list = S::empty();
+    for &pair in pairs {
+        if pair.phase.is_none_or(|own| own == phase) {
+            S::push(&mut list, pair)?;
+        }
+    }
+    Ok(list)
 }
 
 /// The first rules that stand in no chain, in any order.
@@ -197,8 +347,11 @@ fn shadowed<S: Grow>(
             continue;
         }
         *reached = 1;
-        let command = pair.number.map_or(u32::MAX, |number| number.command);
-        let last = policy.head(pair.surface, command).and_then(|head| {
+        let command = pair.target.number.map_or(u32::MAX, |number| number.command);
+        let phase = pair.phase.unwrap_or(Phase::Setup);
+        let section = policy.section(ProfileId(pair.profile), phase);
+        let head = section.and_then(|section| policy.head_in(section, pair.surface(), command));
+        let last = head.and_then(|head| {
             let chain = policy.links.get(crate::fetch::size(head.link)..)?;
             chain.iter().find_map(|link| {
                 policy
@@ -220,22 +373,7 @@ fn shadowed<S: Grow>(
     Ok(list)
 }
 
-/// The default speaks about every command, known or not.
-fn pair_everything_with<S: Grow>(pairs: &mut S::List<Pair>, rule: u16) -> Result<(), OutOfMemory> {
-    for surface in Surface::ALL {
-        S::push(pairs, Pair::new(surface, None, rule, None))?;
-    }
-    for command in schema::commands() {
-        for surface in command.surfaces() {
-            for number in [command.number, command.compat_number] {
-                S::push(pairs, Pair::new(surface, Some(number), rule, Some(command)))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The lists of the table that grow from surface to surface.
+/// The lists of the table that grow from section to section.
 struct Table<S: Grow> {
     shortcuts: S::List<Shortcut>,
     dispatch: S::List<Bucket>,
@@ -246,57 +384,105 @@ struct Table<S: Grow> {
     follows: S::List<Follow>,
     /// Which rules stand in some chain.
     reached: S::List<u8>,
+    /// The section that is being made.
+    section: Section,
+    /// How many entries each of those before it has.
+    section_entries: u32,
+}
+
+/// The keys that are left, and the pairs of a section that are.
+struct Left<'d> {
+    keys: &'d [Key],
+    /// The place of the first of the keys, which is that of its target.
+    place: u16,
+    pairs: &'d [Pair],
 }
 
 impl<S: Grow> Table<S> {
-    /// The 256 buckets of a surface.
-    fn surface(&mut self, surface: Surface, pairs: &[Pair], draft: &Draft<S>) -> Result<(), Unfit> {
-        let mut commands = pairs;
-        let stars = take_while(&mut commands, |pair| pair.number.is_none());
+    /// The chains of a profile, or of one of its phases.
+    fn section(
+        &mut self,
+        pairs: &[Pair],
+        keys: &[Key],
+        draft: &Draft<S>,
+    ) -> Result<Section, Unfit> {
+        let section = self.section;
+        let first = self.entries.len();
+        let mut left = Left {
+            keys,
+            place: 0,
+            pairs,
+        };
+        for surface in Surface::ALL {
+            self.surface(surface, &mut left, draft)?;
+        }
+        self.section_entries = saturated(self.entries.len() - first);
+        // `limits` keeps it within 16 bits.
+        self.section = Section(section.0.saturating_add(1));
+        Ok(section)
+    }
 
+    /// The 256 buckets of a surface.
+    fn surface(
+        &mut self,
+        surface: Surface,
+        left: &mut Left<'_>,
+        draft: &Draft<S>,
+    ) -> Result<(), Unfit> {
+        let stars = take_while(&mut left.pairs, |pair| {
+            pair.surface() == surface && pair.target.number.is_none()
+        });
         // Empty buckets share this entry; the others end with a copy of it.
         let empty = Bucket {
             first: self.next_entry(),
             len: 0,
         };
-        let any = self.entry(surface, None, &[], stars, draft)?;
+        let any = self.entry(left, &[], stars, draft)?;
         let first_bucket = self.dispatch.len();
+        let is_first = self.section == Section::FIRST;
         for low in 0..=u8::MAX {
             S::push(&mut self.shortcuts, Shortcut::none(low))?;
         }
-        while let Some(first) = commands.first().and_then(|pair| pair.number) {
-            let mut bucket = take_while(&mut commands, |pair| {
-                pair.number.is_some_and(|number| number.low == first.low)
-            });
-            while self.dispatch.len() - first_bucket < usize::from(first.low) {
+        let number_of = |key: &Key| key.number.filter(|_| key.surface == surface);
+        while let Some(first) = left.keys.first().and_then(number_of) {
+            while is_first && self.dispatch.len() - first_bucket < usize::from(first.low) {
                 S::push(&mut self.dispatch, empty)?;
             }
             let start = self.next_entry();
-            while let Some(number) = bucket.first().and_then(|pair| pair.number) {
-                let own = take_while(&mut bucket, |pair| pair.number == Some(number));
-                self.entry(surface, Some(number.command), own, stars, draft)?;
+            while let Some(number) = left.keys.first().and_then(number_of) {
+                if number.low != first.low {
+                    break;
+                }
+                let own = take_while(&mut left.pairs, |pair| {
+                    pair.surface() == surface && pair.target.number == Some(number)
+                });
+                self.entry(left, own, stars, draft)?;
             }
-            let len = self.next_entry().saturating_sub(start);
-            S::push(&mut self.dispatch, Bucket { first: start, len })?;
+            if is_first {
+                let len = self.next_entry().saturating_sub(start);
+                S::push(&mut self.dispatch, Bucket { first: start, len })?;
+            }
             S::push(&mut self.entries, any)?;
         }
-        while self.dispatch.len() - first_bucket < 256 {
+        while is_first && self.dispatch.len() - first_bucket < 256 {
             S::push(&mut self.dispatch, empty)?;
         }
         Ok(())
     }
 
-    /// The entry of one command, with its chain.
+    /// The entry of the first key that is left, with its chain.
     fn entry(
         &mut self,
-        surface: Surface,
-        command: Option<u32>,
+        left: &mut Left<'_>,
         own: &[Pair],
         stars: &[Pair],
         draft: &Draft<S>,
     ) -> Result<Entry, Unfit> {
-        let target = u16::try_from(self.targets.len()).unwrap_or(u16::MAX);
-        S::push(&mut self.targets, Target { surface, command })?;
+        let target = left.place;
+        let key = left.keys.first().copied();
+        left.keys = left.keys.get(1..).unwrap_or_default();
+        left.place = left.place.saturating_add(1);
+        let command = key.and_then(|key| key.number).map(|number| number.command);
         let start = self.links.len();
         let mut need = Needed::new(own.first().and_then(Pair::command));
         for (index, pair) in Merged::new(own, stars) {
@@ -322,8 +508,8 @@ impl<S: Grow> Table<S> {
             if let Some(reached) = S::items(&mut self.reached).get_mut(usize::from(pair.rule)) {
                 *reached = 1;
             }
-            if index == 0 && found.is_plain_allow() {
-                self.offer_shortcut(surface, command, start);
+            if let (0, true, Some(key)) = (index, found.is_plain_allow(), key) {
+                self.offer_shortcut(key, start);
             }
             if found.is_final() {
                 break;
@@ -342,11 +528,12 @@ impl<S: Grow> Table<S> {
     }
 
     /// Lets a plainly allowed command have the shortcut of its bucket, if it is the first.
-    fn offer_shortcut(&mut self, surface: Surface, command: Option<u32>, link: usize) {
-        let Some(command) = command else { return };
-        let [low, ..] = command.to_le_bytes();
-        let bucket = bucket(surface, command);
-        if let Some(shortcut) = S::items(&mut self.shortcuts).get_mut(bucket) {
+    fn offer_shortcut(&mut self, key: Key, link: usize) {
+        let Some(Number { low, command }) = key.number else {
+            return;
+        };
+        let place = usize::from(self.section.0) * BUCKETS + bucket(key.surface, command);
+        if let Some(shortcut) = S::items(&mut self.shortcuts).get_mut(place) {
             if *shortcut == Shortcut::none(low) {
                 *shortcut = Shortcut {
                     command,
@@ -356,9 +543,10 @@ impl<S: Grow> Table<S> {
         }
     }
 
-    /// `limits` keeps entries within 16 bits.
+    /// The place of the next entry in its section. `limits` keeps it within 16 bits.
     fn next_entry(&self) -> u16 {
-        u16::try_from(self.entries.len()).unwrap_or(u16::MAX)
+        let before = usize::from(self.section.0) * crate::fetch::size(self.section_entries);
+        u16::try_from(self.entries.len().saturating_sub(before)).unwrap_or(u16::MAX)
     }
 }
 

@@ -6,6 +6,7 @@
 //! becomes an offset here.
 
 use crate::diagnosis::{Fault, Mistake};
+use crate::features::Feature;
 use crate::lexer::{Lexer, Sign, Token, TokenKind};
 use crate::operand::{Names, Operand, Subject, What};
 use crate::parser::{expected, is_reserved, Parser};
@@ -106,15 +107,21 @@ impl<'t, S: Grow> Parser<'t, S> {
         let whole = first.span.up_to(lexer.last());
         if let Some(kind) = operand.needless(&test) {
             let at = match kind {
-                Kind::CompatOperator => operator.span,
+                Kind::CompatOperator | Kind::FlagOperator | Kind::WordOperator => operator.span,
                 _ => whole,
             };
             return Err(Mistake::new(at, kind).into());
         }
+        let test = match operand.what {
+            What::Bit(bit) => test_of_bit(test, bit),
+            _ => test,
+        };
         let condition = match operand.subject {
             Subject::Field(at) => match (Check::new(at, test), test) {
                 // What stands in the argument itself needs nothing else to be read or looked at.
-                (Some(check), _) if matches!(at.space, Space::Call | Space::Argument) => {
+                (Some(check), _)
+                    if matches!(at.space, Space::Call | Space::Argument | Space::State) =>
+                {
                     return self.push_check(whole, check)
                 }
                 (Some(check), _) => Condition::Check(check),
@@ -153,7 +160,7 @@ impl<'t, S: Grow> Parser<'t, S> {
             }
             let term_of = match term {
                 Err(number) => Term::Number(number),
-                Ok(operand) if operand.signed || operand.what == What::Compat => {
+                Ok(operand) if !operand.is_addable() => {
                     return Err(Mistake::new(whole, Kind::SumOfSigned).into())
                 }
                 Ok(operand) => match operand.subject {
@@ -209,6 +216,9 @@ impl<'t, S: Grow> Parser<'t, S> {
                 if let Some(when) = found.when {
                     self.push(token.span, when)?;
                 }
+                if found.operand.is_state() {
+                    self.uses(Feature::State, token.span);
+                }
                 Ok(Ok(found.operand))
             }
             TokenKind::Sign(Sign::OpenParenthesis) => {
@@ -252,6 +262,11 @@ impl<'t, S: Grow> Parser<'t, S> {
             (_, "aligned") => Test::Aligned(self.power_of_two(lexer, operand)?),
             (Some(Sign::Assign), _) => return mistake(Kind::SingleEquals),
             (Some(Sign::OpenParenthesis), _) => return mistake(Kind::ParenthesisAlone),
+            (None, "" | "and" | "errno" | "reason")
+                if matches!(operand.what, What::Flag | What::Bit(_)) =>
+            {
+                return mistake(Kind::FlagAlone)
+            }
             _ if operator.kind == TokenKind::End => {
                 return Err(expected(operator, Expected::Operator))
             }
@@ -330,6 +345,14 @@ impl<'t, S: Grow> Parser<'t, S> {
             return Err(Mistake::new(at, Kind::PolicyTooLarge).into());
         }
         Ok(S::push(&mut self.draft.conditions, condition)?)
+    }
+}
+
+/// Whether a bit of a byte is set, for whether it is 1.
+fn test_of_bit(test: Test, bit: u8) -> Test {
+    match test {
+        Test::Equal(1) | Test::NotEqual(0) => Test::Has(bit.into()),
+        _ => Test::Subset((!bit).into()),
     }
 }
 

@@ -5,7 +5,7 @@
 use core::cmp::Ordering;
 
 use crate::schema::{Command, Field};
-use crate::{limits, sort, Grow, OutOfMemory, Span, Storage, Surface};
+use crate::{limits, sort, By, Feature, Grow, OutOfMemory, Span, Storage, Surface};
 
 /// Why a text is no policy.
 pub enum Rejection<S: Storage> {
@@ -44,11 +44,9 @@ impl<S: Grow> Diagnoses<S> {
             return Ok(());
         }
         let diagnosis = Diagnosis::new(text, mistake);
-        if self
-            .list
-            .last()
-            .is_some_and(|last| last.line == diagnosis.line)
-        {
+        // The last one first: what a profile lacks is seen at its end, and told at its name.
+        let mut lines = self.list.iter().rev().map(|other| other.line);
+        if lines.any(|line| line == diagnosis.line) {
             return Ok(());
         }
         S::push(&mut self.list, diagnosis)
@@ -190,17 +188,63 @@ pub enum Kind {
     VersionTooLong,
     /// No `profile other`.
     ProfileMissing,
-    /// A second `profile other`.
+    /// Profiles, and none of them is `other`.
+    OtherMissing,
+    /// A second profile of the same name.
     ProfileAgain {
         /// The line of the first.
         line: u32,
     },
-    /// A profile of another name.
-    ProfileLater,
+    /// A profile behind `other`.
+    ProfileBehindOther {
+        /// The line of `other`.
+        line: u32,
+    },
+    /// More than [`limits::PROFILES`].
+    TooManyProfiles,
     /// A rule or default before the profile.
     OutsideProfile,
     /// A profile without a default.
     DefaultMissing,
+    /// A profile other than `other` without a `match`.
+    MatchMissing,
+    /// A `match` in `other`.
+    MatchInOther,
+    /// A `match` behind a rule or a default.
+    MatchBehindRules,
+    /// A second `match` of the same kind.
+    MatchAgain {
+        /// The line of the first.
+        line: u32,
+    },
+    /// A word behind `match` that it cannot look at.
+    UnknownBy,
+    /// More than [`limits::MATCH_VALUES`].
+    TooManyValues,
+    /// A path that does not begin with `/`.
+    PathNotWhole {
+        /// Whose it is.
+        by: By,
+    },
+    /// A path that ends with `/`.
+    PathOfFolder,
+    /// A path with `//`, `/./` or `/../` in it.
+    PathWithSteps,
+    /// A pattern of more than [`limits::PATTERN_BYTES`].
+    PatternTooLong,
+    /// `""`
+    PatternEmpty,
+    /// `***`
+    ThreeStars,
+    /// A name that is longer than what the kernel keeps.
+    CommTooLong,
+    /// A user or a group by its name.
+    IdByName {
+        /// Which of both.
+        by: By,
+    },
+    /// A user or a group of more than 32 bits.
+    IdTooLarge,
     /// A second default.
     DefaultAgain {
         /// The line of the first.
@@ -208,6 +252,11 @@ pub enum Kind {
     },
     /// `default audit`.
     DefaultAudit,
+    /// A part of the language that whoever embeds the engine cannot carry out.
+    Unsupported {
+        /// Which.
+        feature: Feature,
+    },
     /// A word that is kept for a later version.
     Reserved,
     /// A first word that is no statement.
@@ -255,9 +304,9 @@ pub enum Kind {
     CommandNumberTooLarge,
 
     // What follows.
-    /// `if`, `errno` or `reason` twice.
+    /// `while`, `if`, `errno` or `reason` twice.
     PartAgain,
-    /// `if`, `errno` and `reason` in another order.
+    /// `while`, `if`, `errno` and `reason` in another order.
     PartOrder,
     /// `errno` where nothing is denied.
     ErrnoNotOnDeny,
@@ -271,6 +320,46 @@ pub enum Kind {
     ReasonEmpty,
     /// A reason of more than [`limits::REASON_BYTES`].
     ReasonTooLong,
+
+    // The state of the VM.
+    /// `while` for calls that belong to no VM.
+    NoPhase {
+        /// What they are on.
+        surface: Surface,
+        /// Whether the rule speaks about this surface alone.
+        alone: bool,
+    },
+    /// `vm.` for calls that belong to no VM.
+    NoVm {
+        /// What they are on.
+        surface: Surface,
+        /// Whether the rule speaks about this surface alone.
+        alone: bool,
+    },
+    /// `vcpu.` for calls that are not on a vCPU.
+    NoVcpu {
+        /// What they are on.
+        surface: Surface,
+        /// Whether the rule speaks about this surface alone.
+        alone: bool,
+    },
+    /// No such part of the state.
+    UnknownState,
+    /// No such capability.
+    UnknownCapability,
+    /// An operator that says nothing about what is so or not.
+    FlagOperator,
+    /// Something that is so or not, without an operator.
+    FlagAlone,
+    /// What is so or not is 1 or 0.
+    FlagValue,
+    /// An operator that says nothing about words.
+    WordOperator,
+    /// None of a few words.
+    UnknownWord {
+        /// Those.
+        words: &'static [&'static str],
+    },
 
     // Conditions.
     /// A field that the command's argument does not have.
@@ -396,6 +485,8 @@ pub enum Kind {
     },
     /// `==` with several bits.
     EqualToBits,
+    /// A profile for whoever calls itself so.
+    OnlyComm,
 }
 
 impl Kind {
@@ -403,7 +494,11 @@ impl Kind {
     pub(crate) fn is_last(self) -> bool {
         matches!(
             self,
-            Self::AfterEnd | Self::TooManyRules | Self::TooManyLinks | Self::PolicyTooLarge
+            Self::AfterEnd
+                | Self::TooManyProfiles
+                | Self::TooManyRules
+                | Self::TooManyLinks
+                | Self::PolicyTooLarge
         )
     }
 
@@ -411,7 +506,10 @@ impl Kind {
     pub fn is_warning(self) -> bool {
         matches!(
             self,
-            Self::Unreachable { .. } | Self::ConstantOfOther { .. } | Self::EqualToBits
+            Self::Unreachable { .. }
+                | Self::ConstantOfOther { .. }
+                | Self::EqualToBits
+                | Self::OnlyComm
         )
     }
 }
@@ -425,8 +523,30 @@ pub enum Expected {
     VersionWord,
     /// The version of the policy.
     Version,
-    /// The word `other`.
+    /// The name of a profile.
     ProfileName,
+    /// What `match` looks at.
+    By,
+    /// The path of a program.
+    Exe,
+    /// The path of a control group.
+    Cgroup,
+    /// What a process calls itself.
+    Comm,
+    /// The label of a process.
+    Label,
+    /// The number of a user or a group.
+    Id,
+    /// Another value or nothing.
+    AfterMatchValue,
+    /// The word of a phase.
+    Phase,
+    /// Whatever follows a phase.
+    AfterPhase,
+    /// `(` and a capability.
+    Capability,
+    /// A capability.
+    CapabilityName,
     /// What a default does.
     DefaultAction,
     /// Nothing.

@@ -7,10 +7,10 @@
 //! that sees it denies.
 
 use crate::fetch::{number, selects, size, tail_bytes, Bytes};
-use crate::table::bucket;
+use crate::table::{bucket, BUCKETS};
 use crate::{
-    Action, Bucket, Check, Condition, Elements, Entry, FieldAt, Head, Policy, Quantifier, Rule,
-    Space, Span, Storage, Surface, Term, Test, Within,
+    Action, Check, Condition, Elements, Entry, FieldAt, Head, Phase, Policy, ProfileId, Quantifier,
+    Rule, Section, Space, Span, Storage, Surface, Term, Test, Within,
 };
 
 /// One intercepted call.
@@ -49,7 +49,7 @@ pub struct Decision {
 
 /// What conditions look at: a slice for each [`Space`], in their order. Behind the bytes of each
 /// stand [`PADDING`](crate::PADDING) more, so that every number can be read as 64 bits.
-type Spaces<'a> = [&'a [u8]; 4];
+type Spaces<'a> = [&'a [u8]; 5];
 
 /// The bytes of [`Space::Call`].
 #[inline]
@@ -70,30 +70,53 @@ impl<S: Storage> Policy<S> {
     /// upper half.
     #[inline]
     pub fn plain_allow_in_register(&self, surface: Surface, register: u64) -> Option<u32> {
+        self.plain_allow_in(Section::FIRST, surface, register)
+    }
+
+    /// The same for the callers of a section.
+    #[inline]
+    pub fn plain_allow_in(&self, section: Section, surface: Surface, register: u64) -> Option<u32> {
         // CAST: the low half is looked up, the whole compared.
-        let shortcut = self.shortcuts.get(bucket(surface, register as u32))?;
+        let place = usize::from(section.0) * BUCKETS + bucket(surface, register as u32);
+        let shortcut = self.shortcuts.get(place)?;
         (u64::from(shortcut.command) == register).then_some(shortcut.link)
     }
 
-    /// The rules for a command.
+    /// What the calls of a profile are looked up in. Those on a file that belongs to no VM are in
+    /// setup.
+    pub fn section(&self, profile: ProfileId, phase: Phase) -> Option<Section> {
+        let profile = self.profiles.get(profile.index())?;
+        Some(match phase {
+            Phase::Setup => profile.setup,
+            Phase::Running => profile.running,
+        })
+    }
+
+    /// The rules of `other` for a command.
     #[inline]
     pub fn head(&self, surface: Surface, command: u32) -> Option<Head> {
+        self.head_in(Section::FIRST, surface, command)
+    }
+
+    /// The rules of a section for a command.
+    #[inline(always)]
+    pub fn head_in(&self, section: Section, surface: Surface, command: u32) -> Option<Head> {
         let bucket = self.dispatch.get(bucket(surface, command))?;
-        let first = self.entries.get(usize::from(bucket.first))?;
+        let place = usize::from(section.0) * size(self.section_entries) + usize::from(bucket.first);
+        let first = self.entries.get(place)?;
         // Most buckets have one.
         let entry = if bucket.len > 0 && first.command == command {
             first
         } else {
-            self.entry_behind(*bucket, command)?
+            self.entry_behind(place, usize::from(bucket.len), command)?
         };
         Some(entry.head)
     }
 
-    /// The entry for a command that is not the first of its bucket.
+    /// The entry for a command that is not the first of its bucket, which begins at `place`.
     #[inline(never)]
-    fn entry_behind(&self, bucket: Bucket, command: u32) -> Option<&Entry> {
-        let rest = self.entries.get(usize::from(bucket.first)..)?;
-        let (own, rest) = rest.split_at_checked(usize::from(bucket.len))?;
+    fn entry_behind(&self, place: usize, len: usize, command: u32) -> Option<&Entry> {
+        let (own, rest) = self.entries.get(place..)?.split_at_checked(len)?;
         let found = own.binary_search_by_key(&command, |entry| entry.command);
         let entry = found.ok().and_then(|index| own.get(index));
         entry.or(rest.first())
@@ -175,7 +198,7 @@ impl<S: Storage> Policy<S> {
 
     #[inline(never)]
     fn all_hold(&self, others: Span, call: &[u8; 16], bytes: Bytes<'_>) -> Option<bool> {
-        let spaces = &[&call[..], bytes.argument, bytes.followed, &[]];
+        let spaces = &[&call[..], bytes.argument, bytes.followed, &[], bytes.state];
         let tail = bytes.tail;
         let mut rest = others.of(&self.conditions)?.iter();
         while let Some(condition) = rest.next() {
@@ -235,8 +258,8 @@ impl<S: Storage> Policy<S> {
                 count,
             } => (*spaces.get(space as usize)?, size(offset), size(count)),
         };
-        let [call, argument, followed, _] = *spaces;
-        let spaces = [call, argument, followed, elements];
+        let [call, argument, followed, _, state] = *spaces;
+        let spaces = [call, argument, followed, elements, state];
         // Whoever finds such an element is done.
         let (wanted, found) = match quantifier {
             Quantifier::Any => (true, true),
@@ -266,7 +289,7 @@ impl<S: Storage> Policy<S> {
     /// Whether the element at `base` fulfils all conditions.
     #[inline(always)]
     fn element(&self, inner: &[Condition], spaces: &Spaces<'_>, base: usize) -> Option<bool> {
-        let [.., elements] = spaces;
+        let [.., elements, _] = spaces;
         for condition in inner {
             let holds = match condition {
                 Condition::Check(check) => passes(check, elements, base)?,
@@ -337,6 +360,7 @@ fn all_pass(checks: &[Check], call: &[u8; 16], bytes: Bytes<'_>) -> Option<bool>
                 Space::Call => call,
                 Space::Argument => bytes.argument,
                 Space::Followed => bytes.followed,
+                Space::State => bytes.state,
                 Space::Element => return None,
             };
         }

@@ -172,6 +172,7 @@ impl<B: Buffer> Fetched<B> {
             argument: some((self.argument > 0).then_some(0..self.argument)),
             tail: some(self.tail.clone()),
             followed: some(self.followed.map(|it| it.start..it.start + it.len)),
+            state: &[],
         }
     }
 
@@ -233,7 +234,8 @@ impl<B: Buffer> Fetched<B> {
     }
 }
 
-/// What was read of an argument, with [`PADDING`] behind each piece that was.
+/// What was read of an argument, and the state of the VM, with [`PADDING`] behind each piece that is
+/// there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bytes<'a> {
     /// The argument, from its beginning.
@@ -242,6 +244,9 @@ pub struct Bytes<'a> {
     pub tail: &'a [u8],
     /// What a pointer in it leads to.
     pub followed: &'a [u8],
+    /// The [`State`](crate::State) of the VM; empty where the rules do not look at it, as
+    /// [`Reads::state`] says.
+    pub state: &'a [u8],
 }
 
 impl Reads {

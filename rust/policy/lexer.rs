@@ -129,13 +129,22 @@ impl<'t> Lexer<'t> {
 
     /// Everything up to the next blank, whatever it is.
     pub(crate) fn next_run(&mut self) -> Token {
+        self.up_to(&[' ', '\t', '#'])
+    }
+
+    /// Everything up to the next blank or comma.
+    pub(crate) fn next_item(&mut self) -> Token {
+        self.up_to(&[' ', '\t', '#', ','])
+    }
+
+    fn up_to(&mut self, ends: &[char]) -> Token {
         let first = self.peek();
         if first.kind == TokenKind::End {
             return first;
         }
         let start = usize::try_from(first.span.start).unwrap_or(self.end);
         let run = self.text.get(start..self.end).unwrap_or_default();
-        let len = run.find([' ', '\t', '#']).unwrap_or(run.len());
+        let len = run.find(ends).unwrap_or(run.len());
         self.at = start + len;
         self.last = Span::between(start, self.at);
         Token {

@@ -5,8 +5,9 @@
 //! A text walks through this crate from left to right:
 //!
 //! ```text
-//! text.rs -> lexer.rs -> parser.rs, rule.rs -> condition.rs, operand.rs, value.rs -> compile.rs, need.rs -> table.rs
+//! text.rs -> lexer.rs -> parser.rs, profile.rs, rule.rs -> condition.rs, operand.rs, value.rs -> compile.rs, need.rs -> table.rs
 //!               mistakes -> diagnosis.rs -> message.rs, excerpt.rs
+//! a caller -> caller.rs, glob.rs (its profile, once); its VM -> state.rs
 //! a call -> fetch.rs (what must be read of its argument) -> evaluate.rs (the verdict)
 //! ```
 //!
@@ -31,12 +32,15 @@
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
+mod caller;
 mod compile;
 mod condition;
 mod diagnosis;
 mod evaluate;
 mod excerpt;
+mod features;
 mod fetch;
+mod glob;
 #[cfg(any(test, feature = "std"))]
 mod heap;
 mod lexer;
@@ -46,12 +50,14 @@ mod need;
 mod number;
 mod operand;
 mod parser;
+mod profile;
 mod rule;
 pub mod schema;
 #[cfg(any(test, CONFIG_KUNIT))]
 pub mod selftest;
 mod sort;
 mod span;
+pub mod state;
 mod storage;
 mod suggest;
 mod table;
@@ -60,21 +66,24 @@ mod value;
 mod whole;
 mod wording;
 
+pub use caller::{By, Caller, ProfileId};
 pub use diagnosis::{Diagnoses, Diagnosis, Expected, Kind, Rejection};
 pub use evaluate::{Decision, Request, Verdict};
 pub use excerpt::{Excerpt, Report};
+pub use features::{Feature, Features};
 pub use fetch::{Buffer, Bytes, Fetched, Memory, Piece, Unread, PADDING};
 #[cfg(any(test, feature = "std"))]
 pub use heap::Heap;
 pub use message::Message;
-pub use parser::{check, parse, Checked};
+pub use parser::{check, check_for, parse, Checked};
 pub use schema::Surface;
 pub use span::Span;
+pub use state::{Irqchip, State};
 pub use storage::{Grow, InList, OutOfMemory, Static, Storage};
 pub use suggest::nearest;
 pub use table::{
     Action, Behind, Bucket, Check, Condition, Conditions, Elements, Entry, FieldAt, Follow, Head,
-    Link, Need, Policy, Quantifier, Range, Reads, Rule, Shortcut, Space, Tail, Target, Term, Test,
-    Tests, Within,
+    Link, Match, Need, Phase, Policy, Profile, Quantifier, Range, Reads, Rule, Section, Shortcut,
+    Space, Tail, Target, Term, Test, Tests, Within,
 };
 pub use whole::{Complete, Part, Whole, WHOLE_BYTES};

@@ -5,12 +5,13 @@
 use core::fmt::{self, Display, Formatter};
 
 use crate::schema::{self, Argument, Command, Field, Variant};
+use crate::state::{self, Scope};
 use crate::suggest::nearest;
 use crate::wording::{expected_text, expected_words, list, Choice, Code, Names, Quoted, Surfaces};
-use crate::{limits, Diagnosis, Expected, Kind, Surface};
+use crate::{limits, By, Diagnosis, Expected, Feature, Kind, Surface};
 
-const STATEMENTS: [&str; 7] = [
-    "policy", "profile", "default", "allow", "deny", "audit", "end",
+const STATEMENTS: [&str; 8] = [
+    "policy", "profile", "match", "default", "allow", "deny", "audit", "end",
 ];
 const OPERATORS: [&str; 5] = ["in", "has", "any-of", "subset", "aligned"];
 
@@ -112,25 +113,118 @@ impl Display for Message<'_> {
             Kind::ProfileMissing => f.write_str(
                 "the policy has no profile; add `profile other` and a default after `policy`",
             ),
-            Kind::ProfileAgain { line } => write!(
-                f,
-                "a second `profile other`; the first is on line {line}, and this version has one \
-                 profile"
+            Kind::OtherMissing => f.write_str(
+                "the policy has no `profile other`; add it as the last profile, with a default, to say \
+                 what becomes of the calls of all other callers",
             ),
-            Kind::ProfileLater => {
-                write!(
-                    f,
-                    "profile {found}: profiles for some callers come with a later version; this \
-                     one has only `profile other`, which is for all"
-                )
+            Kind::ProfileAgain { line } => {
+                write!(f, "a second profile {found}; the first is on line {line}")
             }
+            Kind::ProfileBehindOther { line } => write!(
+                f,
+                "profile {found} stands behind `other`, which speaks for all who are left; put it \
+                 before line {line}"
+            ),
+            Kind::TooManyProfiles => write!(
+                f,
+                "too many profiles; a policy has at most {}",
+                limits::PROFILES
+            ),
             Kind::OutsideProfile => write!(
                 f,
                 "{found} stands before any profile; put the line `profile other` before it"
             ),
-            Kind::DefaultMissing => f.write_str(
-                "profile `other` has no default; add `default allow` or `default deny` to say \
-                 what becomes of calls that no rule decides about",
+            Kind::DefaultMissing => write!(
+                f,
+                "profile {found} has no default; add `default allow` or `default deny` to say \
+                 what becomes of calls that no rule decides about"
+            ),
+            Kind::MatchMissing => write!(
+                f,
+                "profile {found} does not say whom it speaks for; add a line such as `match exe \
+                 /usr/bin/qemu-system-*` below its name"
+            ),
+            Kind::MatchInOther => f.write_str(
+                "`other` speaks for all whom no profile above it matches, and has no `match`; give \
+                 the profile a name of its own",
+            ),
+            Kind::MatchBehindRules => f.write_str(
+                "`match` stands too late: put it below the name of the profile, above its rules and \
+                 its default",
+            ),
+            Kind::MatchAgain { line } => write!(
+                f,
+                "a second `match {word}`; the first is on line {line}, and all `match` lines of a \
+                 profile must hold; write values of which one must do on one line: `match {word} A, B`"
+            ),
+            Kind::UnknownBy => {
+                write!(f, "`match` cannot look at {found}")?;
+                let names = By::ALL.map(By::name);
+                suggest_or(f, nearest(word, names), |f| {
+                    write!(f, "; expected {}", Choice(&names))
+                })
+            }
+            Kind::TooManyValues => write!(
+                f,
+                "too many values; a `match` has at most {}",
+                limits::MATCH_VALUES
+            ),
+            Kind::PathNotWhole { by } => {
+                write!(
+                    f,
+                    "{found} does not begin with `/`: `match {}` takes the whole path",
+                    by.name()
+                )?;
+                f.write_str(match by {
+                    By::Exe => ", such as /usr/bin/qemu-system-x86_64",
+                    _ => ", as in /proc/PID/cgroup behind `0::`",
+                })
+            }
+            Kind::PathOfFolder => write!(
+                f,
+                "{found} is a folder; what is in it is `/*` at its end, and with all folders below \
+                 `/**`"
+            ),
+            Kind::PathWithSteps => write!(
+                f,
+                "{found} can never match: the paths that the kernel tells have no `//`, `/./` or \
+                 `/../` in them"
+            ),
+            Kind::PatternTooLong => write!(
+                f,
+                "the value has {} bytes; at most {} are allowed",
+                bytes.len(),
+                limits::PATTERN_BYTES
+            ),
+            Kind::PatternEmpty => f.write_str("nothing stands between the quotes"),
+            Kind::ThreeStars => write!(
+                f,
+                "{found} has three `*` in a row; `*` is anything but `/`, and `**` anything at all"
+            ),
+            Kind::CommTooLong => {
+                write!(
+                    f,
+                    "{found} can never match: the kernel keeps 15 bytes of a process's name"
+                )?;
+                match word.get(..15) {
+                    Some(kept) if !word.contains('*') => write!(f, ", `{kept}`"),
+                    _ => Ok(()),
+                }
+            }
+            Kind::IdByName { by } => {
+                let (what, tool) = match by {
+                    By::Gid => ("groups", "getent group"),
+                    _ => ("users", "id -u"),
+                };
+                write!(
+                    f,
+                    "{found} is a name, and the kernel knows {what} by their numbers alone; \
+                     `{tool} {word}` tells it"
+                )
+            }
+            Kind::IdTooLarge => write!(
+                f,
+                "{found} is too large: the numbers of users and groups go up to 4294967294"
             ),
             Kind::DefaultAgain { line } => {
                 write!(f, "a second `default`; the first is on line {line}")
@@ -138,6 +232,26 @@ impl Display for Message<'_> {
             Kind::DefaultAudit => {
                 f.write_str("`audit` decides nothing; a default is `allow` or `deny`")
             }
+            Kind::Unsupported {
+                feature: Feature::Profiles,
+            } => write!(
+                f,
+                "profile {found}: this version of the module does not tell callers apart yet, and \
+                 takes policies with `profile other` alone"
+            ),
+            Kind::Unsupported {
+                feature: Feature::Phases,
+            } => write!(
+                f,
+                "{found}: this version of the module does not tell yet whether a VM is in setup or \
+                 running"
+            ),
+            Kind::Unsupported {
+                feature: Feature::State,
+            } => write!(
+                f,
+                "{found}: this version of the module does not know yet what a VM has done"
+            ),
             Kind::Reserved => write!(f, "{found} is reserved for a later version"),
             Kind::UnknownStatement => {
                 write!(f, "unknown statement {found}")?;
@@ -239,7 +353,7 @@ impl Display for Message<'_> {
             Kind::PartAgain => write!(f, "a second {found} in one rule"),
             Kind::PartOrder => write!(
                 f,
-                "{found} stands too late: the order is `if`, `errno`, `reason`"
+                "{found} stands too late: the order is `while`, `if`, `errno`, `reason`"
             ),
             Kind::ErrnoNotOnDeny => {
                 f.write_str("`errno` belongs to `deny`; nothing is denied here")
@@ -264,6 +378,64 @@ impl Display for Message<'_> {
                 bytes.len().saturating_sub(2),
                 limits::REASON_BYTES
             ),
+
+            Kind::NoPhase { surface, alone } => write!(
+                f,
+                "`while` is about the life of a VM, and a call on `{}` belongs to none; {}",
+                surface.name(),
+                Elsewhere(Scope::Vm, alone)
+            ),
+            Kind::NoVm { surface, alone } => write!(
+                f,
+                "{found} is about a VM, and a call on `{}` belongs to none; {}",
+                surface.name(),
+                Elsewhere(Scope::Vm, alone)
+            ),
+            Kind::NoVcpu { surface, alone } => write!(
+                f,
+                "{found} is about a vCPU, and a call on `{}` is on none; {}",
+                surface.name(),
+                Elsewhere(Scope::Vcpu, alone)
+            ),
+            Kind::UnknownState => {
+                let names = || state::FIELDS.iter().map(|field| field.name);
+                write!(f, "nothing is known of {found}")?;
+                suggest_or(f, nearest(word, names()), |f| {
+                    write!(f, "; there are {}", Names(names()))
+                })
+            }
+            Kind::UnknownCapability => {
+                write!(f, "unknown capability {found}")?;
+                let names = schema::constants().iter().map(|constant| constant.name);
+                let mut names = names.filter(|name| name.starts_with("KVM_CAP_"));
+                suggest_or(f, nearest(word, &mut names), |f| {
+                    f.write_str("; the names of capabilities begin with `KVM_CAP_`")
+                })
+            }
+            Kind::FlagOperator => write!(
+                f,
+                "operator {found} says nothing about what is so or not; write `== 1` or `== 0`"
+            ),
+            Kind::FlagAlone => {
+                f.write_str("expected `== 1` (where it is so) or `== 0` (where not), found ")?;
+                match word.is_empty() {
+                    true => f.write_str("the end of the line"),
+                    false => write!(f, "{found}"),
+                }
+            }
+            Kind::FlagValue => write!(f, "{found}: it is 1 where it is so, and 0 where not"),
+            Kind::WordOperator => write!(
+                f,
+                "operator {found} says nothing about words; write `==`, `!=` or `in {{...}}`"
+            ),
+            Kind::UnknownWord { words } => {
+                write!(f, "expected {}, found ", Choice(words))?;
+                if word.is_empty() {
+                    return f.write_str("the end of the line");
+                }
+                write!(f, "{found}")?;
+                suggest(f, nearest(word, words.iter().copied()))
+            }
 
             Kind::UnknownField { command } => {
                 write!(f, "{} has no field {found}", command.name)?;
@@ -414,6 +586,11 @@ impl Display for Message<'_> {
                 "`==` holds only where all bits of {found} are set and no other; where some of them \
                  may be missing, write `subset`"
             ),
+            Kind::OnlyComm => write!(
+                f,
+                "every process can call itself as profile {found} asks for; add `match exe` or \
+                 `match uid`"
+            ),
             Kind::Or => f.write_str("there is no `or`: write another rule for the other case"),
             Kind::UnknownOperator => {
                 write!(f, "unknown operator {found}")?;
@@ -479,6 +656,39 @@ impl Display for Message<'_> {
                 "too many conditions; a rule has at most {}",
                 limits::CONDITIONS
             ),
+        }
+    }
+}
+
+/// Where calls have what a rule asks for.
+struct Elsewhere(Scope, bool);
+
+impl Display for Elsewhere {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let &Self(scope, alone) = self;
+        if !alone {
+            // The rule has other surfaces as well: it only has to say which it means.
+            f.write_str("name the surface that is meant: ")?;
+        }
+        let mut names = [""; Surface::ALL.len()];
+        let having = Surface::ALL
+            .into_iter()
+            .filter(|surface| scope.has(*surface));
+        let mut count = 0;
+        for (slot, surface) in names.iter_mut().zip(having) {
+            *slot = surface.name();
+            count += 1;
+        }
+        let names = names.get(..count).unwrap_or_default();
+        list(
+            f,
+            names.iter().copied(),
+            if alone { " and " } else { " or " },
+        )?;
+        match (alone, count) {
+            (false, _) => Ok(()),
+            (true, 1) => f.write_str(" has it"),
+            (true, _) => f.write_str(" have it"),
         }
     }
 }

@@ -181,6 +181,7 @@ impl Reads {
     }
 
     fn look_at_check(&mut self, check: &Check) {
+        self.state |= check.space == Space::State;
         if check.space == Space::Argument {
             self.up_to(check.offset, check.width.into());
         }
@@ -189,6 +190,7 @@ impl Reads {
     /// What is behind a pointer is read because of the `When` in front of it, and elements because
     /// of the `Each`.
     fn look_at_field(&mut self, at: FieldAt) {
+        self.state |= at.space == Space::State;
         if at.space == Space::Argument {
             self.up_to(at.offset, at.width().into());
         }

@@ -3,12 +3,17 @@
 //! Names in conditions: from the path of a field to the place where it stands.
 
 use crate::diagnosis::{Fault, Mistake};
+use crate::fetch::size;
 use crate::lexer::{Lexer, Sign, Token, TokenKind};
 use crate::parser::expected;
-use crate::schema::{Argument, Array, At, Command, Direction, Field, FieldKind, Len, Variant};
+use crate::rule::Surfaces;
+use crate::schema::{
+    self, Argument, Array, At, Command, Direction, Field, FieldKind, Len, Variant,
+};
+use crate::state::{self, Like, Scope};
 use crate::{
-    number, Behind, Condition, Elements, Expected, FieldAt, Kind, Space, Span, Tail, Term, Test,
-    Within,
+    number, Behind, Condition, Elements, Expected, FieldAt, Kind, Space, Span, State, Tail, Term,
+    Test, Within,
 };
 
 /// What the conditions of a rule may name, for one command and one word size of the caller.
@@ -18,6 +23,8 @@ pub(crate) struct Names {
     command: Option<&'static Command>,
     fields: &'static [Field],
     variants: &'static [Variant],
+    /// The surfaces that the rule speaks about: not each has a VM.
+    surfaces: Surfaces,
     /// Whether these are the fields of an array's element.
     inside: bool,
 }
@@ -49,6 +56,12 @@ pub(crate) enum What {
     Number,
     Count,
     Compat,
+    /// Something that is so, 1, or not, 0.
+    Flag,
+    /// The same, as one bit of a byte.
+    Bit(u8),
+    /// One of a few words, by its place.
+    Word(&'static [&'static str]),
     Sum,
 }
 
@@ -76,7 +89,7 @@ struct Place {
 
 impl Names {
     /// For a command and callers of one word size.
-    pub(crate) fn new(command: Option<&'static Command>, compat: bool) -> Self {
+    pub(crate) fn new(command: Option<&'static Command>, compat: bool, surfaces: Surfaces) -> Self {
         let (fields, variants) = match command.map(|command| &command.argument) {
             Some(Argument::Struct(found)) => match found.compat {
                 Some(layout) if compat => (layout.fields, found.variants),
@@ -88,6 +101,7 @@ impl Names {
             command,
             fields,
             variants,
+            surfaces,
             inside: false,
         }
     }
@@ -98,11 +112,12 @@ impl Names {
             command: self.command,
             fields,
             variants: &[],
+            surfaces: self.surfaces,
             inside: true,
         }
     }
 
-    /// `arg`, `compat`, `count(ARRAY)` or a field.
+    /// `arg`, `compat`, `count(ARRAY)`, a part of the VM's state or a field.
     pub(crate) fn operand(&self, lexer: &mut Lexer<'_>) -> Result<Found, Fault> {
         let token = lexer.next();
         let word = lexer.str(token);
@@ -129,11 +144,50 @@ impl Names {
                 constants: &[],
             },
             "count" if calls => return self.count(lexer),
+            _ if state::is_meant(word) && !self.inside => self.state(lexer, token)?,
             _ => return self.field(lexer, token),
         };
         Ok(Found {
             operand,
             when: None,
+        })
+    }
+
+    /// What begins with `vm.`, `vcpu.` or `thread.`.
+    fn state(&self, lexer: &mut Lexer<'_>, token: Token) -> Result<Operand, Fault> {
+        let Some(field) = state::named(lexer.str(token)) else {
+            return Err(Mistake::new(token.span, Kind::UnknownState).into());
+        };
+        if let Some(surface) = self.surfaces.without(field.scope) {
+            let alone = self.surfaces.are_alike();
+            let kind = match field.scope {
+                Scope::Vcpu => Kind::NoVcpu { surface, alone },
+                _ => Kind::NoVm { surface, alone },
+            };
+            return Err(Mistake::new(token.span, kind).into());
+        }
+        let mut offset = field.offset;
+        let mut constants = &[][..];
+        let what = match field.like {
+            Like::Number => What::Number,
+            Like::Flag => What::Flag,
+            Like::Word(words) => What::Word(words),
+            Like::Type => {
+                constants = state::types_of_vms();
+                What::Number
+            }
+            Like::Caps => {
+                let number = capability(lexer)?;
+                offset = offset.saturating_add(number / 8);
+                What::Bit(1 << (number % 8))
+            }
+        };
+        Ok(Operand {
+            subject: Subject::Field(FieldAt::new(Space::State, offset, field.width, false)),
+            width: field.width,
+            signed: false,
+            what,
+            constants,
         })
     }
 
@@ -314,6 +368,33 @@ impl Names {
     }
 }
 
+/// `(NAME)` behind `vm.cap`: the number of a capability.
+fn capability(lexer: &mut Lexer<'_>) -> Result<u32, Fault> {
+    let open = lexer.next();
+    if open.kind != TokenKind::Sign(Sign::OpenParenthesis) {
+        return Err(expected(open, Expected::Capability));
+    }
+    let token = lexer.next();
+    let word = lexer.str(token);
+    let mistake = |kind| Err(Mistake::new(token.span, kind).into());
+    if token.kind != TokenKind::Word || number::is_meant(word) {
+        return Err(expected(token, Expected::CapabilityName));
+    }
+    let number = schema::constant(word).filter(|_| word.starts_with("KVM_CAP_"));
+    let Some(number) = number.and_then(|(_, number)| u32::try_from(number).ok()) else {
+        return mistake(Kind::UnknownCapability);
+    };
+    // A test sees to it that the schema has none beyond.
+    if size(number) >= State::CAPS {
+        return mistake(Kind::UnknownCapability);
+    }
+    let close = lexer.next();
+    if close.kind != TokenKind::Sign(Sign::CloseParenthesis) {
+        return Err(expected(close, Expected::CloseParenthesis));
+    }
+    Ok(number)
+}
+
 /// `[INDEX]` or `[INDEX].FIELD` behind an array of fixed length.
 fn indexed(
     lexer: &mut Lexer<'_>,
@@ -390,10 +471,22 @@ impl Operand {
         }
     }
 
+    /// Whether it is part of what a VM has done, or of who of it calls.
+    pub(crate) fn is_state(&self) -> bool {
+        matches!(self.subject, Subject::Field(at) if at.space == Space::State)
+    }
+
+    /// Whether numbers can be added to it.
+    pub(crate) fn is_addable(&self) -> bool {
+        !self.signed && matches!(self.what, What::Number | What::Count)
+    }
+
     /// Why an operator on bits makes no sense here.
     pub(crate) fn no_bits(&self, aligned: bool) -> Option<Kind> {
         match self.what {
             What::Compat => Some(Kind::CompatOperator),
+            What::Flag | What::Bit(_) => Some(Kind::FlagOperator),
+            What::Word(_) => Some(Kind::WordOperator),
             What::Count => Some(Kind::BitsOfCount),
             What::Sum if !aligned => Some(Kind::BitsOfSum),
             What::Number if self.signed => Some(Kind::BitsOfSigned),
@@ -408,6 +501,19 @@ impl Operand {
                 Test::Equal(0 | 1) | Test::NotEqual(0 | 1) => None,
                 Test::Equal(_) | Test::NotEqual(_) => Some(Kind::CompatValue),
                 _ => Some(Kind::CompatOperator),
+            };
+        }
+        if matches!(self.what, What::Flag | What::Bit(_)) {
+            return match test {
+                Test::Equal(0 | 1) | Test::NotEqual(0 | 1) => None,
+                Test::Equal(_) | Test::NotEqual(_) => Some(Kind::FlagValue),
+                _ => Some(Kind::FlagOperator),
+            };
+        }
+        if matches!(self.what, What::Word(_)) {
+            return match test {
+                Test::Equal(_) | Test::NotEqual(_) | Test::In(_) => None,
+                _ => Some(Kind::WordOperator),
             };
         }
         // The order of values that may be negative is that of unsigned ones: see `FieldAt`.

@@ -7,7 +7,9 @@
 
 use crate::compile::{compile, Draft, Shadowed, Unfit};
 use crate::diagnosis::{Fault, Mistake};
+use crate::features::{Feature, Features};
 use crate::lexer::{Lexer, Token, TokenKind};
+use crate::profile::Open;
 use crate::{
     limits, text, Action, Diagnoses, Expected, Grow, Kind, OutOfMemory, Policy, Rejection, Rule,
     Span, Storage,
@@ -17,7 +19,7 @@ use crate::{
 pub(crate) const DEFAULT_ERRNO: u16 = 1;
 
 /// Words that only a later version understands, at the beginning of a line or further on.
-const RESERVED: [&str; 4] = ["match", "while", "limit", "on"];
+const RESERVED: [&str; 2] = ["limit", "on"];
 
 /// A policy, and what is odd about its text.
 pub struct Checked<S: Storage> {
@@ -34,6 +36,12 @@ pub fn parse<S: Grow>(text: &[u8]) -> Result<Policy<S>, Rejection<S>> {
 
 /// Compiles a text and keeps the warnings.
 pub fn check<S: Grow>(text: &[u8]) -> Result<Checked<S>, Rejection<S>> {
+    check_for(text, Features::ALL)
+}
+
+/// The same for one who can carry out so much of the language. A text that says more is rejected, if
+/// it has no other mistake.
+pub fn check_for<S: Grow>(text: &[u8], features: Features) -> Result<Checked<S>, Rejection<S>> {
     let mut diagnoses = Diagnoses::none();
     let checked = match text::check(text) {
         Ok(checked) => checked,
@@ -44,6 +52,8 @@ pub fn check<S: Grow>(text: &[u8]) -> Result<Checked<S>, Rejection<S>> {
     };
     let mut parser = Parser::<S>::new(checked, diagnoses);
     parser.statements()?;
+    parser.refuse_all_but(features)?;
+    parser.diagnoses.sort();
     if !parser.diagnoses.list.is_empty() {
         return Err(Rejection::Mistakes(parser.diagnoses));
     }
@@ -74,7 +84,7 @@ pub fn check<S: Grow>(text: &[u8]) -> Result<Checked<S>, Rejection<S>> {
 
 /// A statement that is expected once.
 #[derive(Clone, Copy)]
-enum Seen {
+pub(crate) enum Seen {
     No,
     /// Its absence, or a mistake in it, has been noted: that is enough.
     Assumed,
@@ -90,9 +100,13 @@ pub(crate) struct Parser<'t, S: Grow> {
     /// The last line with a warning.
     warned_line: u32,
     policy: Seen,
-    profile: Seen,
-    default_seen: Seen,
+    /// The profile that is being read.
+    pub(crate) open: Option<Open>,
+    /// Whether there has been one at all.
+    pub(crate) has_profile: bool,
     ended: bool,
+    /// Where each [`Feature`] was first needed.
+    used: [Option<Span>; Feature::ALL.len()],
 
     pub(crate) draft: Draft<S>,
 }
@@ -106,14 +120,15 @@ impl<'t, S: Grow> Parser<'t, S> {
             line: 0,
             warned_line: 0,
             policy: Seen::No,
-            profile: Seen::No,
-            default_seen: Seen::No,
+            open: None,
+            has_profile: false,
             ended: false,
+            used: [None; Feature::ALL.len()],
             draft: Draft::new(),
         }
     }
 
-    fn note(&mut self, fault: Fault) -> Result<(), OutOfMemory> {
+    pub(crate) fn note(&mut self, fault: Fault) -> Result<(), OutOfMemory> {
         match fault {
             Fault::Mistake(mistake) => self.diagnoses.note(self.text.as_bytes(), mistake),
             Fault::OutOfMemory => Err(OutOfMemory),
@@ -128,6 +143,40 @@ impl<'t, S: Grow> Parser<'t, S> {
         }
         self.warned_line = self.line;
         self.warnings.note(self.text.as_bytes(), mistake)
+    }
+
+    /// Notes what is odd about a line that was read long ago.
+    pub(crate) fn odd(&mut self, mistake: Mistake) -> Result<(), OutOfMemory> {
+        self.warnings.note(self.text.as_bytes(), mistake)
+    }
+
+    /// Notes that something needs a part of the language that not everybody can carry out.
+    pub(crate) fn uses(&mut self, feature: Feature, at: Span) {
+        if let Some(used) = self.used.get_mut(feature as usize) {
+            used.get_or_insert(at);
+        }
+    }
+
+    /// Rejects what cannot be carried out. Of a text with mistakes these are told first.
+    fn refuse_all_but(&mut self, features: Features) -> Result<(), OutOfMemory> {
+        if !self.diagnoses.list.is_empty() {
+            return Ok(());
+        }
+        for (feature, used) in Feature::ALL.into_iter().zip(self.used) {
+            if let (Some(at), false) = (used, features.has(feature)) {
+                self.note(Mistake::new(at, Kind::Unsupported { feature }).into())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A piece of the text.
+    pub(crate) fn str(&self, span: Span) -> &'t str {
+        let start = usize::try_from(span.start).unwrap_or(usize::MAX);
+        let len = usize::try_from(span.len).unwrap_or(usize::MAX);
+        self.text
+            .get(start..start.saturating_add(len))
+            .unwrap_or_default()
     }
 
     fn statements(&mut self) -> Result<(), OutOfMemory> {
@@ -196,7 +245,8 @@ impl<'t, S: Grow> Parser<'t, S> {
         }
         match word {
             "policy" => self.policy(lexer, first),
-            "profile" => self.profile(lexer, first),
+            "profile" => self.profile(lexer),
+            "match" => self.matching(lexer, first),
             "default" => self.default(lexer, first),
             "allow" => self.rule(lexer, first, Action::Allow),
             "deny" => self.rule(
@@ -242,43 +292,16 @@ impl<'t, S: Grow> Parser<'t, S> {
         line_end(lexer)
     }
 
-    /// `profile other`
-    fn profile(&mut self, lexer: &mut Lexer<'t>, first: Token) -> Result<(), Fault> {
-        let name = lexer.next_run();
-        let again = match self.profile {
-            Seen::At(line) => Some(line),
-            Seen::No | Seen::Assumed => None,
-        };
-        if again.is_none() {
-            self.profile = Seen::Assumed;
-        }
-        match (lexer.str(name), again) {
-            _ if name.kind == TokenKind::End => return Err(expected(name, Expected::ProfileName)),
-            ("other", None) => self.profile = Seen::At(self.line),
-            ("other", Some(line)) => {
-                return Err(Mistake::new(first.span, Kind::ProfileAgain { line }).into())
-            }
-            _ => return Err(Mistake::new(name.span, Kind::ProfileLater).into()),
-        }
-        line_end(lexer)
-    }
-
-    /// A rule or default that stands before the profile is one mistake, not one for each of them.
-    pub(crate) fn inside_profile(&mut self, first: Token) -> Result<(), Fault> {
-        if matches!(self.profile, Seen::No) {
-            self.profile = Seen::Assumed;
-            self.note(Mistake::new(first.span, Kind::OutsideProfile).into())?;
-        }
-        Ok(())
-    }
-
     /// `default allow` or `default deny [errno NAME]`
     fn default(&mut self, lexer: &mut Lexer<'t>, first: Token) -> Result<(), Fault> {
         self.inside_profile(first)?;
-        if let Seen::At(line) = self.default_seen {
-            return Err(Mistake::new(first.span, Kind::DefaultAgain { line }).into());
+        let line = self.line;
+        if let Some(open) = &mut self.open {
+            if let Seen::At(line) = open.default {
+                return Err(Mistake::new(first.span, Kind::DefaultAgain { line }).into());
+            }
+            open.default = Seen::At(line);
         }
-        self.default_seen = Seen::At(self.line);
         let word = lexer.next();
         let action = match lexer.str(word) {
             "allow" => Action::Allow,
@@ -298,13 +321,17 @@ impl<'t, S: Grow> Parser<'t, S> {
             (_, Action::Deny { .. }) => return Err(expected(next, Expected::DefaultPart)),
             _ => return Err(expected(next, Expected::LineEnd)),
         };
-        self.draft.default = Some(Rule {
-            action,
-            line: self.line,
-            is_conditional: false,
-            reason: Span::default(),
-            is_default: true,
-        });
+        let profile = self.profile_id();
+        if let Some(last) = S::items(&mut self.draft.profiles).last_mut() {
+            last.default = Some(Rule {
+                action,
+                line,
+                is_conditional: false,
+                reason: Span::default(),
+                is_default: true,
+                profile,
+            });
+        }
         line_end(lexer)
     }
 
@@ -312,10 +339,15 @@ impl<'t, S: Grow> Parser<'t, S> {
     fn end(&mut self, lexer: &mut Lexer<'t>, first: Token) -> Result<(), Fault> {
         self.ended = true;
         line_end(lexer)?;
-        let kind = match (self.profile, self.default_seen) {
-            (Seen::No, _) => Kind::ProfileMissing,
-            (_, Seen::No) => Kind::DefaultMissing,
-            _ => return Ok(()),
+        let is_assumed = self.open.is_some_and(|open| open.is_assumed);
+        self.close_profile()?;
+        let last = self.draft.profiles.last();
+        let kind = match last.map(|last| self.str(last.name)) {
+            Some("other") => return Ok(()),
+            // It was there, and had a mistake.
+            _ if is_assumed => return Ok(()),
+            None if !self.has_profile => Kind::ProfileMissing,
+            _ => Kind::OtherMissing,
         };
         Err(Mistake::new(first.span, kind).into())
     }
@@ -327,7 +359,7 @@ impl<'t, S: Grow> Parser<'t, S> {
 }
 
 /// A name or a version.
-fn name(
+pub(crate) fn name(
     lexer: &mut Lexer<'_>,
     what: Expected,
     most: usize,
@@ -363,7 +395,7 @@ fn line_of(text: &str, line: u32) -> Span {
 }
 
 /// Nothing but a comment may follow.
-fn line_end(lexer: &mut Lexer<'_>) -> Result<(), Fault> {
+pub(crate) fn line_end(lexer: &mut Lexer<'_>) -> Result<(), Fault> {
     let token = lexer.next();
     match token.kind {
         TokenKind::End => Ok(()),
@@ -378,5 +410,5 @@ pub(crate) fn expected(token: Token, what: Expected) -> Fault {
 
 /// Whether a word is kept for a later version.
 pub(crate) fn is_reserved(word: &str) -> bool {
-    RESERVED.contains(&word) || word.starts_with("vm.")
+    RESERVED.contains(&word)
 }

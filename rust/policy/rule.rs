@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rules: `ACTION [SURFACE] COMMAND, ... [if ...] [errno NAME] [reason "TEXT"]`.
+//! Rules: `ACTION [SURFACE] COMMAND, ... [while PHASE] [if ...] [errno NAME] [reason "TEXT"]`.
 
 use crate::compile::{Pair, Read};
 use crate::diagnosis::{Fault, Mistake};
+use crate::features::Feature;
 use crate::lexer::{Lexer, Sign, Token, TokenKind};
 use crate::operand::Names;
 use crate::parser::{expected, is_reserved, Parser};
 use crate::schema::{self, Argument, Command};
-use crate::{limits, number, Action, Conditions, Expected, Grow, Kind, Rule, Span, Surface};
+use crate::state::Scope;
+use crate::{limits, number, Action, Conditions, Expected, Grow, Kind, Phase, Rule, Span, Surface};
 
 /// The parts behind the commands, in the order in which they stand.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Commands,
+    While,
     If,
     Errno,
     Reason,
@@ -36,6 +39,7 @@ impl<'t, S: Grow> Parser<'t, S> {
             is_conditional: false,
             reason: Span::default(),
             is_default: false,
+            profile: self.profile_id(),
         };
         let pairs = self.draft.pairs.len();
         self.commands(lexer)?;
@@ -46,6 +50,7 @@ impl<'t, S: Grow> Parser<'t, S> {
                 break;
             }
             let part = match lexer.str(token) {
+                "while" => Part::While,
                 "if" => Part::If,
                 "errno" => Part::Errno,
                 "reason" => Part::Reason,
@@ -63,6 +68,7 @@ impl<'t, S: Grow> Parser<'t, S> {
             done = part;
             match part {
                 Part::Commands => {}
+                Part::While => self.phase_of_pairs(lexer, token, pairs)?,
                 Part::If => {
                     self.conditions_of_pairs(lexer, pairs)?;
                     rule.is_conditional = true;
@@ -81,10 +87,43 @@ impl<'t, S: Grow> Parser<'t, S> {
         Ok(S::push(&mut self.draft.rules, rule)?)
     }
 
+    /// `setup` or `running`, for the pairs of this rule, which begin at `first`.
+    fn phase_of_pairs(
+        &mut self,
+        lexer: &mut Lexer<'t>,
+        word: Token,
+        first: usize,
+    ) -> Result<(), Fault> {
+        let token = lexer.next();
+        let mut phases = Phase::ALL.into_iter();
+        let Some(phase) = phases.find(|phase| phase.name() == lexer.str(token)) else {
+            return Err(expected(token, Expected::Phase));
+        };
+        if let Some(surface) = self.surfaces(first).without(Scope::Vm) {
+            let alone = self.surfaces(first).are_alike();
+            return Err(Mistake::new(word.span, Kind::NoPhase { surface, alone }).into());
+        }
+        for pair in S::items(&mut self.draft.pairs).iter_mut().skip(first) {
+            pair.set_phase(phase);
+        }
+        self.uses(Feature::Phases, word.span);
+        Ok(())
+    }
+
+    /// The surfaces of the pairs from `first` on.
+    fn surfaces(&self, first: usize) -> Surfaces {
+        let mut surfaces = Surfaces::default();
+        for pair in self.draft.pairs.iter().skip(first) {
+            surfaces.add(pair.surface());
+        }
+        surfaces
+    }
+
     /// Reads the conditions for the pairs of this rule, which begin at `first`: once for each layout
     /// that the arguments of its commands have.
     fn conditions_of_pairs(&mut self, lexer: &mut Lexer<'t>, first: usize) -> Result<(), Fault> {
         let begin = *lexer;
+        let surfaces = self.surfaces(first);
         let known = self.draft.tests.len();
         for index in first..self.draft.pairs.len() {
             let Some(pair) = self.draft.pairs.get(index).copied() else {
@@ -97,7 +136,7 @@ impl<'t, S: Grow> Parser<'t, S> {
                 Some(place) => known + place,
                 None => {
                     *lexer = begin;
-                    let tests = self.conditions_of_layout(lexer, layout)?;
+                    let tests = self.conditions_of_layout(lexer, layout, surfaces)?;
                     S::push(&mut self.draft.tests, tests)?;
                     self.draft.tests.len() - 1
                 }
@@ -113,11 +152,12 @@ impl<'t, S: Grow> Parser<'t, S> {
         &mut self,
         lexer: &mut Lexer<'t>,
         layout: Layout,
+        surfaces: Surfaces,
     ) -> Result<Read, Fault> {
         let begin = *lexer;
         let mut read = |lexer: &mut Lexer<'t>, compat| {
             *lexer = begin;
-            self.conditions(lexer, &Names::new(layout.command, compat))
+            self.conditions(lexer, &Names::new(layout.command, compat, surfaces))
         };
         let native = read(lexer, layout.callers == Callers::Compat)?;
         let compat = match layout.callers {
@@ -187,7 +227,7 @@ impl<'t, S: Grow> Parser<'t, S> {
                     None => return mistake(Kind::NeedsSurface),
                 }
             }
-            TokenKind::Word if matches!(word, "if" | "errno" | "reason") => {
+            TokenKind::Word if matches!(word, "while" | "if" | "errno" | "reason") => {
                 return mistake(Kind::Expected(match surface {
                     None if first => Expected::Target,
                     _ => Expected::Command,
@@ -263,10 +303,36 @@ impl<'t, S: Grow> Parser<'t, S> {
         }
         // `limits` keeps rules within 16 bits.
         let rule = u16::try_from(self.draft.rules.len()).unwrap_or(u16::MAX);
+        let profile = self.profile_id();
         Ok(S::push(
             &mut self.draft.pairs,
-            Pair::new(surface, number, rule, command),
+            Pair::new(profile, surface, number, rule, command),
         )?)
+    }
+}
+
+/// The surfaces that a rule speaks about: a bit for each.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Surfaces(u32);
+
+impl Surfaces {
+    fn add(&mut self, surface: Surface) {
+        self.0 |= 1 << surface.index();
+    }
+
+    fn has(self, surface: Surface) -> bool {
+        self.0 & (1 << surface.index()) != 0
+    }
+
+    /// The first of them whose calls do not have what `scope` is about.
+    pub(crate) fn without(self, scope: Scope) -> Option<Surface> {
+        let mut all = Surface::ALL.into_iter();
+        all.find(|surface| self.has(*surface) && !scope.has(*surface))
+    }
+
+    /// Whether there is one alone.
+    pub(crate) fn are_alike(self) -> bool {
+        self.0.is_power_of_two()
     }
 }
 
@@ -344,6 +410,7 @@ fn unexpected(token: Token, word: &str, done: Part) -> Fault {
         _ if token.kind == TokenKind::Word && is_reserved(word) => Kind::Reserved,
         _ => Kind::Expected(match done {
             Part::Commands => Expected::AfterCommand,
+            Part::While => Expected::AfterPhase,
             Part::If => Expected::AfterCondition,
             Part::Errno => Expected::AfterErrno,
             Part::Reason => Expected::LineEnd,

@@ -91,6 +91,17 @@ macro_rules! for_each_engine_test {
             what_is_odd_is_told
             each_command_of_sev
             what_commands_of_sev_lead_to
+            the_first_profile_speaks
+            every_match_line_must_hold
+            stars_of_paths_stop_at_slashes
+            profiles_have_rules_of_their_own
+            a_phase_has_rules_of_its_own
+            rules_in_the_shadow_of_their_own_phase
+            the_state_is_looked_at
+            capabilities_are_bits
+            the_state_is_asked_for_where_it_is_looked_at
+            what_cannot_be_carried_out_is_refused
+            a_match_by_comm_alone_is_odd
         }
     };
 }
@@ -121,9 +132,10 @@ macro_rules! policy {
 }
 
 // Behind the macros, which it uses.
+mod callers;
 mod fields;
 mod sev;
-pub use {fields::*, sev::*};
+pub use {callers::*, fields::*, sev::*};
 
 const EPERM: Verdict = Verdict::Deny { errno: 1 };
 const EINVAL: Verdict = Verdict::Deny { errno: 22 };
@@ -895,6 +907,7 @@ mod tests {
                     include_str!("selftest.rs"),
                     include_str!("selftest/fields.rs"),
                     include_str!("selftest/sev.rs"),
+                    include_str!("selftest/callers.rs"),
                 ];
                 let written = files.iter().flat_map(|file| file.lines()).filter_map(|line| {
                     line.strip_prefix("pub fn ")?.split('<').next()

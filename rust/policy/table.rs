@@ -3,10 +3,11 @@
 //! The compiled form: plain data, made for one question, "which rules speak about this call?".
 //!
 //! ```text
-//! dispatch[surface][low byte] -> entries: command, command, ... any    (one bucket)
+//! profiles -> a section for each phase of a VM's life
+//! dispatch[surface][low byte] -> entries[section]: command, command, ... any    (one bucket)
 //!                                   |
 //!                                   head -> links: rule, rule, ... the last one is unconditional
-//! shortcuts[surface][low byte] -> the link that allows the bucket's first plainly allowed command
+//! shortcuts[section][surface][low byte] -> the link that allows the bucket's first plainly allowed command
 //! links -> conditions: with the offsets of this very command's argument
 //! head -> needs: which bytes of the caller's memory the conditions of the chain look at
 //! ```
@@ -14,9 +15,13 @@
 //! A bucket holds the commands of one surface that share a low byte, in order, and behind them an
 //! entry for every other number. A chain holds, in the order of the text, the rules for one command; it
 //! is cut behind the first that decides without a condition, at last the default.
+//!
+//! Each profile has tables of its own, two of them if it tells the phases of a VM's life apart: who
+//! calls, and when, costs a look-up nothing but another place to begin at. All of them have the same
+//! commands, so that one dispatch serves all.
 
 use crate::schema::{Len, Place, Selector};
-use crate::{Grow, OutOfMemory, Span, Storage, Surface, Whole};
+use crate::{By, Grow, OutOfMemory, Span, Storage, Surface, Whole};
 
 /// A compiled policy. Its text stays with its owner: [`Span`]s of `name`, `version` and `reason`
 /// point into it.
@@ -25,11 +30,23 @@ pub struct Policy<S: Storage> {
     pub name: Span,
     /// The version, in the text.
     pub version: Span,
-    /// For each surface and low byte, 256 a surface, a command that is plainly allowed.
+    /// The profiles: `other`, then the others in the order of the text.
+    pub profiles: S::List<Profile>,
+    /// The `match` lines of all profiles.
+    pub matches: S::List<Match>,
+    /// The numbers in them.
+    pub ids: S::List<Range>,
+    /// The patterns in them, each a piece of [`Self::pattern_bytes`].
+    pub patterns: S::List<Span>,
+    /// The patterns' bytes.
+    pub pattern_bytes: S::List<u8>,
+    /// For each section, surface and low byte, 256 a surface, a command that is plainly allowed.
     pub shortcuts: S::List<Shortcut>,
     /// For each surface and low byte, 256 a surface, the bucket.
     pub dispatch: S::List<Bucket>,
-    /// The buckets, one behind the other.
+    /// How many entries a section has.
+    pub section_entries: u32,
+    /// For each section the buckets, one behind the other.
     pub entries: S::List<Entry>,
     /// The chains, one behind the other.
     pub links: S::List<Link>,
@@ -69,8 +86,14 @@ impl<S: Storage> Policy<S> {
         Ok(Policy {
             name: self.name,
             version: self.version,
+            profiles: T::copy(&self.profiles)?,
+            matches: T::copy(&self.matches)?,
+            ids: T::copy(&self.ids)?,
+            patterns: T::copy(&self.patterns)?,
+            pattern_bytes: T::copy(&self.pattern_bytes)?,
             shortcuts: T::copy(&self.shortcuts)?,
             dispatch: T::copy(&self.dispatch)?,
+            section_entries: self.section_entries,
             entries: T::copy(&self.entries)?,
             links: T::copy(&self.links)?,
             targets: T::copy(&self.targets)?,
@@ -88,8 +111,14 @@ impl<S: Storage> Policy<S> {
     pub fn equals<T: Storage>(&self, other: &Policy<T>) -> bool {
         self.name == other.name
             && self.version == other.version
+            && *self.profiles == *other.profiles
+            && *self.matches == *other.matches
+            && *self.ids == *other.ids
+            && *self.patterns == *other.patterns
+            && *self.pattern_bytes == *other.pattern_bytes
             && *self.shortcuts == *other.shortcuts
             && *self.dispatch == *other.dispatch
+            && self.section_entries == other.section_entries
             && *self.entries == *other.entries
             && *self.links == *other.links
             && *self.targets == *other.targets
@@ -103,17 +132,75 @@ impl<S: Storage> Policy<S> {
     }
 }
 
-/// Where a command stands in [`Policy::shortcuts`] and [`Policy::dispatch`].
+/// A profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name, in the text.
+    pub name: Span,
+    /// Its line in the text, from 1.
+    pub line: u32,
+    /// What must hold of a caller that it speaks for, in [`Policy::matches`]; nothing for `other`.
+    pub matches: Span,
+    /// Its tables until a vCPU of the VM has run, and for calls that are on no VM.
+    pub setup: Section,
+    /// Its tables from then on; the same where no rule tells both apart.
+    pub running: Section,
+}
+
+/// The tables of a profile in a phase: what a call is looked up in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Section(pub u16);
+
+impl Section {
+    /// That of `other` in setup, which is the only one of a policy with one profile and no phases.
+    pub const FIRST: Self = Self(0);
+}
+
+/// How far a VM is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// None of its vCPUs has run yet.
+    Setup,
+    /// One has.
+    Running,
+}
+
+impl Phase {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Setup, Self::Running];
+
+    /// Its word in a policy.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Running => "running",
+        }
+    }
+}
+
+/// A `match` line: one of its values must be the caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// What it looks at.
+    pub by: By,
+    /// Its values, in [`Policy::ids`] or [`Policy::patterns`].
+    pub any_of: Span,
+}
+
+/// Where a command stands in the [`Policy::shortcuts`] of a section and in [`Policy::dispatch`].
 #[inline]
 pub(crate) fn bucket(surface: Surface, command: u32) -> usize {
     let [low, ..] = command.to_le_bytes();
     (surface.index() << 8) | usize::from(low)
 }
 
+/// How many places there are for commands in each section.
+pub(crate) const BUCKETS: usize = Surface::ALL.len() << 8;
+
 /// The commands of one surface that share a low byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
-    /// The first of its entries, which are sorted by their numbers.
+    /// The first of its entries in each section, which are sorted by their numbers.
     pub first: u16,
     /// How many; the entry behind them is for every other number.
     pub len: u16,
@@ -228,6 +315,8 @@ pub struct Rule {
     pub reason: Span,
     /// Whether it is the `default` of its profile.
     pub is_default: bool,
+    /// The profile that it is a part of, in [`Policy::profiles`].
+    pub profile: u16,
 }
 
 impl Rule {
@@ -472,6 +561,8 @@ pub enum Space {
     Followed,
     /// The element of an array that is being looked at.
     Element,
+    /// What the VM has done so far, and who of it calls.
+    State,
 }
 
 impl Space {
@@ -524,6 +615,8 @@ pub struct Reads {
     /// The bytes of the whole argument, if they are looked at and nothing else is, and no field tells
     /// how many there are; else 0.
     pub at_once: u32,
+    /// Whether the state of the VM is looked at.
+    pub state: bool,
 }
 
 /// An array at the end of an argument.

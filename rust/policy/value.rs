@@ -5,7 +5,7 @@
 use crate::diagnosis::{Fault, Mistake};
 use crate::evaluate::biased;
 use crate::lexer::{Lexer, Sign, TokenKind};
-use crate::operand::Operand;
+use crate::operand::{Operand, What};
 use crate::parser::{expected, Parser};
 use crate::{number, schema, Expected, Grow, Kind};
 
@@ -20,6 +20,9 @@ pub(crate) fn value<'t, S: Grow>(
     let first = lexer.peek();
     let mut sum = 0;
     let mut bars = 0;
+    if let What::Word(words) = operand.what {
+        return word_of(lexer, words);
+    }
     loop {
         let token = lexer.next();
         let word = lexer.str(token);
@@ -78,6 +81,16 @@ pub(crate) fn value<'t, S: Grow>(
     } else {
         sum
     })
+}
+
+/// One of a few words: its place is the value.
+fn word_of(lexer: &mut Lexer<'_>, words: &'static [&'static str]) -> Result<u64, Fault> {
+    let token = lexer.next();
+    let mut known = (0..).zip(words);
+    match known.find(|(_, word)| **word == lexer.str(token)) {
+        Some((place, _)) => Ok(place),
+        None => Err(Mistake::new(token.span, Kind::UnknownWord { words }).into()),
+    }
 }
 
 /// The value, if the operand can have it.

@@ -210,9 +210,15 @@ mod module {
     fn a_try_tells_and_changes_nothing() -> Result {
         assert_eq!(load::try_text(kvec(TEXT)?)?.as_bytes(), b"ok\n");
         let bad = load::try_text(kvec(
-            b"policy t version 1\nprofile other\n    allow\nend\n",
+            b"policy t version 1\nprofile other\n    default deny\n    allow\nend\n",
         )?)?;
-        assert!(bad.as_bytes().starts_with(b"3:"));
+        assert!(bad.as_bytes().starts_with(b"4:"));
+        // What this version cannot carry out is refused, and not ignored.
+        let later = load::try_text(kvec(
+            b"policy t version 1\nprofile other\n    default deny\n    \
+                allow KVM_RUN while setup\nend\n",
+        )?)?;
+        assert!(later.as_bytes().starts_with(b"4:19: `while`: "));
         // A rule that no call reaches is taken, and told.
         let odd = load::try_text(kvec(
             b"policy t version 1\nprofile other\n    default allow\n    deny sev *\n    \

@@ -7,6 +7,7 @@
 
 use portcullis_policy::{
     check, limits, parse, schema, Diagnoses, Grow, Heap, Kind, OutOfMemory, Rejection, Storage,
+    Surface,
 };
 use std::cell::Cell;
 use std::fs;
@@ -59,6 +60,80 @@ fn bytes_of_names() {
     is_met_exactly(limits::REASON_BYTES / 2, Kind::ReasonTooLong, |len| {
         with_rules(&format!("deny KVM_RUN reason \"{}\"\n", "é".repeat(len)))
     });
+}
+
+/// A policy whose first profile matches so.
+fn with_match(line: &str) -> String {
+    format!(
+        "policy p version 1\nprofile vmm\n{line}\nmatch uid 1\ndefault deny\nprofile other\n\
+         default deny\nend\n"
+    )
+}
+
+#[test]
+fn profiles_and_what_they_match() {
+    is_met_exactly(limits::PROFILES, Kind::TooManyProfiles, |count| {
+        let mut text = String::from("policy p version 1\n");
+        for number in 1..count {
+            text += &format!("profile p{number}\nmatch uid {number}\ndefault deny\n");
+        }
+        text + "profile other\ndefault deny\nend\n"
+    });
+    is_met_exactly(limits::NAME_BYTES, Kind::NameTooLong, |len| {
+        let text = with_match("match gid 1");
+        text.replace("profile vmm", &format!("profile {}", "n".repeat(len)))
+    });
+    is_met_exactly(limits::MATCH_VALUES, Kind::TooManyValues, |count| {
+        with_match(&format!("match gid {}", many("1..5", ", ", count)))
+    });
+    is_met_exactly(limits::MATCH_VALUES, Kind::TooManyValues, |count| {
+        with_match(&format!("match exe {}", many("/usr/bin/*", ",", count)))
+    });
+    is_met_exactly(limits::PATTERN_BYTES, Kind::PatternTooLong, |len| {
+        with_match(&format!("match exe /{}", "x".repeat(len - 1)))
+    });
+    is_met_exactly(limits::PATTERN_BYTES, Kind::PatternTooLong, |len| {
+        with_match(&format!("match label \"{}\"", "x".repeat(len)))
+    });
+    is_met_exactly(15, Kind::CommTooLong, |len| {
+        with_match(&format!("match comm {}", "x".repeat(len)))
+    });
+}
+
+/// As many profiles as there may be, each with both phases, and as many rules: within what 16 bits
+/// number.
+#[test]
+fn the_largest_table() {
+    let mut text = String::from("policy p version 1\n");
+    for number in 0..limits::PROFILES {
+        match number + 1 < limits::PROFILES {
+            true => text += &format!("profile p{number}\nmatch uid {number}\ndefault deny\n"),
+            false => text += "profile other\ndefault deny\n",
+        }
+        let rules = limits::RULES / limits::PROFILES;
+        text += &"deny kvm-vm KVM_CREATE_VCPU while setup if arg == 1\n".repeat(rules / 2);
+        text += &"allow kvm-vm KVM_CREATE_VCPU while running if arg == 1\n".repeat(rules / 2);
+    }
+    text += "end\n";
+    let Ok(policy) = parse::<Heap>(text.as_bytes()) else {
+        panic!("{}", diagnoses(&text).unwrap().report(text.as_bytes()));
+    };
+    assert_eq!(policy.profiles.len(), limits::PROFILES);
+    assert!(policy.links.len() <= limits::LINKS);
+    let sections = 2 * limits::PROFILES;
+    let buckets = Surface::ALL.len() * 256;
+    assert_eq!(policy.dispatch.len(), buckets);
+    assert_eq!(policy.shortcuts.len(), sections * buckets);
+    assert_eq!(
+        policy.entries.len(),
+        sections * policy.section_entries as usize
+    );
+    let last = policy
+        .profiles
+        .iter()
+        .map(|profile| profile.running.0)
+        .max();
+    assert_eq!(usize::from(last.unwrap()), sections - 1);
 }
 
 #[test]
@@ -234,7 +309,19 @@ fn line(size: usize, begin: &str, piece: &str, end: &str) -> String {
 /// Texts of a kind and about a size.
 type Make = fn(usize) -> String;
 
-const KINDS: [(&str, Make); 24] = [
+const KINDS: [(&str, Make); 28] = [
+    ("many rules of a phase", |size| {
+        lines(size, 4000, "deny kvm-vm KVM_CREATE_VCPU while running\n")
+    }),
+    ("names of profiles", |size| {
+        lines(size, 4096, "profile vmm\n")
+    }),
+    ("values of a match", |size| {
+        line(size, "match exe /", "*,/", "")
+    }),
+    ("stars of a pattern", |size| {
+        line(size, "match exe /", "*?", "")
+    }),
     ("many rules", |size| {
         lines(size, limits::RULES, "deny kvm-vm KVM_CREATE_VCPU\n")
     }),

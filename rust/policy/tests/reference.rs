@@ -32,6 +32,7 @@ struct Tally {
     calls: u64,
     allowed: u64,
     by_rules: u64,
+    named: u64,
     audited: u64,
     faults: u64,
     too_big: u64,
@@ -42,8 +43,14 @@ impl Tally {
         self.calls += 1;
         self.allowed += u64::from(is_allowed(outcome));
         match outcome {
-            Outcome::Judged { line, audits, .. } => {
-                self.by_rules += u64::from(*line != 3);
+            Outcome::Judged {
+                profile,
+                is_default,
+                audits,
+                ..
+            } => {
+                self.by_rules += u64::from(!is_default);
+                self.named += u64::from(profile != "other");
                 self.audited += u64::from(!audits.is_empty());
             }
             Outcome::Unread(Unread::TooBig) => self.too_big += 1,
@@ -56,6 +63,7 @@ impl Tally {
             calls: self.calls + other.calls,
             allowed: self.allowed + other.allowed,
             by_rules: self.by_rules + other.by_rules,
+            named: self.named + other.named,
             audited: self.audited + other.audited,
             faults: self.faults + other.faults,
             too_big: self.too_big + other.too_big,
@@ -77,16 +85,19 @@ fn try_seed(seed: u64, tally: &mut Tally) -> Result<(), String> {
     };
     for _ in 0..CALLS {
         let (request, pages) = draw::call(&mut random, &policy, &pool);
-        match compare(&policy, &compiled, &request, &pages) {
+        let (who, state) = (draw::who(&mut random), draw::state(&mut random));
+        match compare(&policy, &compiled, &request, &pages, &who, &state) {
             Ok(outcome) => tally.add(&outcome),
             Err(_) => {
                 let why = |policy: &model::Policy| match compile(policy) {
-                    Ok(compiled) => compare(policy, &compiled, &request, &pages).err(),
+                    Ok(compiled) => {
+                        compare(policy, &compiled, &request, &pages, &who, &state).err()
+                    }
                     Err(_) => None,
                 };
                 let least = shrink(&policy, |less| why(less).is_some());
                 return Err(format!(
-                    "SEED={seed}\n{}\n{request:x?}\nmemory: {:x?}\n{}",
+                    "SEED={seed}\n{}\n{request:x?}\n{who:?}\n{state:x?}\nmemory: {:x?}\n{}",
                     least.text().0,
                     pages.0,
                     why(&least).unwrap_or_default()
@@ -142,5 +153,6 @@ fn the_engine_decides_as_a_plain_reading_does() {
         "the calls are all alike"
     );
     assert!(total.by_rules > calls / 5, "the rules are missed");
+    assert!(total.named > calls / 20, "profiles are missed");
     assert!(total.audited > calls / 50, "audit is missed");
 }

@@ -35,8 +35,13 @@ fuzz_target!(|data: &[u8]| {
     // Not more calls than there are bytes to make them different.
     for _ in 0..8 {
         let (request, pages) = draw::call(&mut bytes, &policy, &pool);
-        if let Err(why) = compare(&policy, &compiled, &request, &pages) {
-            panic!("{}\n{request:x?}\n{:x?}\n{why}", compiled.text, pages.0);
+        let (who, state) = (draw::who(&mut bytes), draw::state(&mut bytes));
+        if let Err(why) = compare(&policy, &compiled, &request, &pages, &who, &state) {
+            let text = &compiled.text;
+            panic!(
+                "{text}\n{request:x?}\n{who:?}\n{state:x?}\n{:x?}\n{why}",
+                pages.0
+            );
         }
         if bytes.0.is_empty() {
             break;

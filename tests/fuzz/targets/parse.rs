@@ -5,7 +5,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis_policy::{check, Diagnoses, Heap, InList, Memory, Rejection, Request, Surface};
+use portcullis_policy::{
+    check, Bytes, Caller, Diagnoses, Heap, InList, Memory, Phase, Rejection, Request, State,
+    Surface,
+};
 
 /// Memory without an end, of bytes that come from the input; each seventh page is missing.
 struct Mist<'a>(&'a [u8]);
@@ -54,6 +57,27 @@ fuzz_target!(|text: &[u8]| {
         }
         Err(Rejection::OutOfMemory) => panic!("out of memory"),
     };
+    // A process that is called by a piece of the text, and whose numbers are bytes of it.
+    let byte = |at: usize| u32::from(text[at % text.len()]);
+    let name = &text[text.len() / 3..text.len() / 2];
+    let caller = Caller {
+        exe: Some(name),
+        uid: Some(byte(7)),
+        gid: Some(byte(11)),
+        cgroup: Some(name),
+        comm: Some(name),
+        label: Some(name),
+    };
+    let profile = policy.profile_of(&caller).expect("a profile");
+    let phase = Phase::ALL[byte(5) as usize % 2];
+    let section = policy.section(profile, phase).expect("a section");
+    let state = State {
+        vcpus: byte(13),
+        memory: u64::from(byte(17)) << 30,
+        is_running: phase == Phase::Running,
+        ..State::NEW
+    };
+    let state = state.bytes();
     // One call for each command that a rule with a condition is about.
     let mut calls: Vec<(Surface, u32)> = policy
         .targets
@@ -61,7 +85,7 @@ fuzz_target!(|text: &[u8]| {
         .filter_map(|target| Some((target.surface, target.command?)))
         .filter(|&(surface, command)| {
             policy
-                .head(surface, command)
+                .head_in(section, surface, command)
                 .is_some_and(|head| head.need != 0)
         })
         .collect();
@@ -75,11 +99,15 @@ fuzz_target!(|text: &[u8]| {
                 arg: 0x1000 + u64::from(command >> 3),
                 compat,
             };
-            let head = policy.head(surface, command).expect("a head");
+            let head = policy.head_in(section, surface, command).expect("a head");
             if let Ok(fetched) =
                 policy.fetch(head, &request, InList::<Heap>::new(), &mut Mist(text))
             {
-                let decision = policy.decide(head, &request, fetched.bytes(), |link| {
+                let bytes = Bytes {
+                    state: &state,
+                    ..fetched.bytes()
+                };
+                let decision = policy.decide(head, &request, bytes, |link| {
                     policy.rule(link).expect("a rule that audits");
                 });
                 let decision = decision.expect("a decision");

@@ -4,8 +4,10 @@
 //! byte at most once, none that no rule for the call looks at, none that is missing.
 
 use super::judge::{judge, Outcome, Pages};
-use super::Policy;
-use portcullis_policy::{parse, Bytes, Heap, InList, Memory, Rejection, Request, Verdict};
+use super::{is_of_a_vm, Lines, Policy, Who};
+use portcullis_policy::{
+    parse, Bytes, Caller, Heap, InList, Memory, Phase, Rejection, Request, State, Verdict,
+};
 
 /// The caller's memory, with a record of what was read.
 struct Recorder<'a> {
@@ -31,12 +33,12 @@ impl Memory for Recorder<'_> {
 pub struct Compiled {
     pub engine: portcullis_policy::Policy<Heap>,
     pub text: String,
-    lines: Vec<u32>,
+    lines: Vec<Lines>,
 }
 
 /// The engine's own form of a policy that has no mistake.
 pub fn compile(policy: &Policy) -> Result<Compiled, String> {
-    let (text, _, lines) = policy.text();
+    let (text, lines) = policy.text();
     match parse::<Heap>(text.as_bytes()) {
         Ok(engine) => Ok(Compiled {
             engine,
@@ -78,18 +80,57 @@ pub fn compare(
     compiled: &Compiled,
     request: &Request,
     pages: &Pages,
+    who: &Who,
+    state: &State,
 ) -> Result<Outcome, String> {
     let engine = &compiled.engine;
-    let expected = judge(policy, &compiled.lines, request, pages);
+    let expected = judge(policy, &compiled.lines, request, pages, who, state);
+    let text = |by| who.text(by).map(str::as_bytes);
+    let caller = Caller {
+        exe: text("exe"),
+        uid: who.id("uid"),
+        gid: who.id("gid"),
+        cgroup: text("cgroup"),
+        comm: text("comm"),
+        label: text("label"),
+    };
+    let id = engine.profile_of(&caller).ok_or("there is no profile")?;
+    let profile = engine.profiles[id.index()];
+    let name = profile
+        .name
+        .of(compiled.text.as_bytes())
+        .unwrap_or_default();
+    let name = String::from_utf8_lossy(name).into_owned();
+    let phase = match state.is_running && is_of_a_vm(request.surface) {
+        true => Phase::Running,
+        false => Phase::Setup,
+    };
+    let section = engine.section(id, phase).ok_or("there is no section")?;
     let head = engine
-        .head(request.surface, request.command)
+        .head_in(section, request.surface, request.command)
         .ok_or("there is no head")?;
+    if profile.name.is_empty() || (policy.profiles.len() == 1 && section.0 > 1) {
+        return Err("a single profile has sections to spare".into());
+    }
+    let reads = engine
+        .reads(head, request.compat)
+        .ok_or("there are no reads")?;
+    // What is not asked for is not there.
+    let state = state.bytes();
+    let state = match reads.state {
+        true => &state[..],
+        false => &[],
+    };
+    if reads.state != expected.state {
+        return Err(format!("the state is looked at: {}", expected.state));
+    }
     let mut memory = Recorder {
         pages,
         read: Vec::new(),
     };
     let fetched = engine.fetch(head, request, InList::<Heap>::new(), &mut memory);
     let decide = |bytes: Bytes<'_>| {
+        let bytes = Bytes { state, ..bytes };
         let mut audits = Vec::new();
         let mut lost = false;
         let decision = engine.decide(head, request, bytes, |link| match engine.rule(link) {
@@ -109,9 +150,14 @@ pub fn compare(
         if lost || !is_counted {
             return Err(format!("the link {} is for {target:?}", decision.link));
         }
+        if usize::from(rule.profile) != id.index() {
+            return Err(format!("a rule of profile {}", rule.profile));
+        }
         let outcome = Outcome::Judged {
+            profile: name.clone(),
             verdict: decision.verdict,
             line: rule.line,
+            is_default: rule.is_default,
             audits,
         };
         Ok((outcome, decision.link))
@@ -119,7 +165,7 @@ pub fn compare(
     let found = match &fetched {
         Ok(fetched) => {
             let (outcome, link) = decide(fetched.bytes())?;
-            match engine.plain_allow(request.surface, request.command) {
+            match engine.plain_allow_in(section, request.surface, request.command.into()) {
                 Some(short) if short != link => {
                     return Err(format!("the shortcut is link {short}, the long way {link}"))
                 }
@@ -174,35 +220,49 @@ pub fn shrink(policy: &Policy, fails: impl Fn(&Policy) -> bool) -> Policy {
     let mut least = policy.clone();
     loop {
         let before = least.text().0.len();
-        for index in (0..least.rules.len()).rev() {
+        for profile in (0..least.profiles.len()).rev() {
             let mut less = least.clone();
-            less.rules.remove(index);
-            if fails(&less) {
+            less.profiles.remove(profile);
+            // `other` must be there.
+            if profile + 1 < least.profiles.len() && fails(&less) {
                 least = less;
                 continue;
             }
-            let mut less = least.clone();
-            less.rules[index].before.clear();
-            if fails(&less) {
-                least = less;
-            }
-            for target in (0..least.rules[index].targets.len()).rev() {
-                let mut less = least.clone();
-                less.rules[index].targets.remove(target);
-                if !less.rules[index].targets.is_empty() && fails(&less) {
-                    least = less;
-                }
-            }
-            for condition in (0..least.rules[index].conditions.len()).rev() {
-                let mut less = least.clone();
-                less.rules[index].conditions.remove(condition);
-                if fails(&less) {
-                    least = less;
-                }
-            }
+            shrink_profile(&mut least, profile, &fails);
         }
         if least.text().0.len() == before {
             return least;
+        }
+    }
+}
+
+fn shrink_profile(least: &mut Policy, profile: usize, fails: &impl Fn(&Policy) -> bool) {
+    let try_without = |least: &mut Policy, change: &dyn Fn(&mut super::Profile)| {
+        let mut less = least.clone();
+        change(&mut less.profiles[profile]);
+        let is_less = fails(&less);
+        if is_less {
+            *least = less;
+        }
+        is_less
+    };
+    for index in (0..least.profiles[profile].rules.len()).rev() {
+        if try_without(least, &|profile| drop(profile.rules.remove(index))) {
+            continue;
+        }
+        try_without(least, &|profile| profile.rules[index].before.clear());
+        try_without(least, &|profile| profile.rules[index].phase = None);
+        for target in (0..least.profiles[profile].rules[index].targets.len()).rev() {
+            if least.profiles[profile].rules[index].targets.len() > 1 {
+                try_without(least, &|profile| {
+                    drop(profile.rules[index].targets.remove(target))
+                });
+            }
+        }
+        for condition in (0..least.profiles[profile].rules[index].conditions.len()).rev() {
+            try_without(least, &|profile| {
+                drop(profile.rules[index].conditions.remove(condition))
+            });
         }
     }
 }

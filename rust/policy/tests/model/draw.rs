@@ -4,12 +4,14 @@
 //! rule compares with is put into the caller's memory more often than not.
 
 use super::judge::{layout_for, speaks_about, Pages};
-use super::{known, resolve, Action, Choices, Comparison, Condition, Layout, Policy, Quantifier};
-use super::{Rule, Spec, Spot, Target, Term, Test, Value};
+use super::{is_of_a_vm, known, resolve, Action, Choices, Comparison, Condition, Layout, Match};
+use super::{
+    Policy, Profile, Quantifier, Rule, Spec, Spot, Target, Term, Test, Value, Wanted, Who,
+};
 use portcullis_policy::schema::{
     self, Argument, Array, At, Command, Field, FieldKind, Len, Place, Variant,
 };
-use portcullis_policy::{Request, Surface};
+use portcullis_policy::{Irqchip, Request, State, Surface};
 
 const ERRNOS: [(&str, u16); 3] = [("EPERM", 1), ("EINVAL", 22), ("EACCES", 13)];
 /// Some share their low byte with commands of the schema.
@@ -44,9 +46,30 @@ fn pool(choices: &mut impl Choices) -> Vec<&'static Command> {
     pool
 }
 
-/// A policy, and the commands that it is about.
+/// A policy, and the commands that it is about. Half of them have `other` alone.
 pub fn policy(choices: &mut impl Choices) -> (Policy, Vec<&'static Command>) {
     let pool = pool(choices);
+    let others = match choices.below(8) {
+        0..=3 => 0,
+        4..=6 => 1 + choices.below(3),
+        _ => choices.below(32),
+    };
+    let mut profiles: Vec<Profile> = (0..others)
+        .map(|number| {
+            let name = format!("profile-{number}");
+            profile(choices, &pool, name, false)
+        })
+        .collect();
+    profiles.push(profile(choices, &pool, "other".into(), true));
+    (Policy { profiles }, pool)
+}
+
+fn profile(
+    choices: &mut impl Choices,
+    pool: &[&'static Command],
+    name: String,
+    is_other: bool,
+) -> Profile {
     let (default, default_text) = choices.pick(&[
         (Action::Allow, "default allow"),
         (Action::Deny(1), "default deny"),
@@ -56,16 +79,159 @@ pub fn policy(choices: &mut impl Choices) -> (Policy, Vec<&'static Command>) {
         0 => choices.below(40),
         _ => 1 + choices.below(8),
     };
-    let rules = (0..count).map(|_| rule(choices, &pool)).collect();
-    let policy = Policy {
+    let phases = choices.one_in(2);
+    let rules = (0..count).map(|_| rule(choices, pool, phases)).collect();
+    let matches = if is_other {
+        Vec::new()
+    } else {
+        matches(choices)
+    };
+    Profile {
+        name,
+        matches,
         default,
         default_text: default_text.into(),
         rules,
-    };
-    (policy, pool)
+    }
 }
 
-fn rule(choices: &mut impl Choices, pool: &[&'static Command]) -> Rule {
+const TEXTS: [&str; 4] = ["exe", "cgroup", "comm", "label"];
+const IDS: [&str; 2] = ["uid", "gid"];
+const PATHS: [&str; 8] = [
+    "/usr/bin/qemu-system-x86_64",
+    "/usr/bin/vmm",
+    "/usr/local/bin/vmm",
+    "/opt/a,b/vmm #1",
+    "/",
+    "/machine.slice/machine-qemu\\x2d1.scope",
+    "/a/b/a/b",
+    "/aa/ab",
+];
+const NAMES: [&str; 5] = [
+    "vmm",
+    "qemu-system-x86",
+    "a b",
+    "a/b/a",
+    "system_u:svirt:c1,c2",
+];
+
+fn matches(choices: &mut impl Choices) -> Vec<Match> {
+    let mut lines = Vec::new();
+    let first = choices.below(6) as usize;
+    for turn in 0..=choices.below(3) as usize {
+        let by = [TEXTS.as_slice(), IDS.as_slice()].concat()[(first + turn) % 6];
+        let count = match choices.below(6) {
+            0 => choices.below(16),
+            _ => choices.below(2),
+        };
+        let value = |choices: &mut _| match IDS.contains(&by) {
+            true => {
+                let first = id(choices);
+                let last = match Choices::one_in(choices, 2) {
+                    true => first,
+                    false => id(choices).max(first),
+                };
+                Wanted::Ids(first, last)
+            }
+            false => Wanted::Pattern(pattern(choices, by)),
+        };
+        let values = (0..=count).map(|_| value(choices)).collect();
+        lines.push(Match { by, values });
+    }
+    lines
+}
+
+fn id(choices: &mut impl Choices) -> u32 {
+    match choices.below(6) {
+        0 => u32::MAX - 1,
+        1 => choices.below(u64::from(u32::MAX)) as u32,
+        _ => choices.below(4) as u32,
+    }
+}
+
+/// Some text of a caller with stars and question marks in it; and texts that are a little different.
+fn pattern(choices: &mut impl Choices, by: &str) -> String {
+    let is_path = ["exe", "cgroup"].contains(&by);
+    let text = match is_path {
+        true => choices.pick(&PATHS),
+        false => choices.pick(&NAMES),
+    };
+    let mut pattern = text.as_bytes().to_vec();
+    for _ in 0..choices.below(4) {
+        let from = choices.below(pattern.len() as u64 + 1) as usize;
+        let len = choices.below(6) as usize;
+        let until = (from + len).min(pattern.len());
+        let instead = choices.pick(&["*", "**", "?", "", "*/", "a"]);
+        pattern.splice(from..until, instead.bytes());
+    }
+    let mut pattern = String::from_utf8(pattern).unwrap_or_else(|_| text.into());
+    while pattern.contains("***") {
+        pattern = pattern.replace("***", "**");
+    }
+    // What the language refuses.
+    let is_refused = match by {
+        "exe" | "cgroup" => {
+            let steps = pattern.split('/').skip(1);
+            !pattern.starts_with('/')
+                || (pattern.len() > 1 && steps.into_iter().any(|part| part.is_empty()))
+                || (by == "exe" && pattern == "/")
+        }
+        "comm" => pattern.bytes().filter(|byte| *byte != b'*').count() > 15,
+        _ => false,
+    };
+    match is_refused || pattern.is_empty() {
+        true if is_path => "/usr/bin/**".into(),
+        true => "*".into(),
+        false => pattern,
+    }
+}
+
+/// A process, of which not everything may be known.
+pub fn who(choices: &mut impl Choices) -> Who {
+    let mut who = Who::default();
+    for by in TEXTS {
+        if !choices.one_in(6) {
+            let text = match ["exe", "cgroup"].contains(&by) {
+                true => choices.pick(&PATHS),
+                false => choices.pick(&NAMES),
+            };
+            who.texts.push((by, text.into()));
+        }
+    }
+    for by in IDS {
+        if !choices.one_in(6) {
+            who.ids.push((by, id(choices)));
+        }
+    }
+    who
+}
+
+/// What a VM has done.
+pub fn state(choices: &mut impl Choices) -> State {
+    let small = |choices: &mut _| match Choices::below(choices, 4) {
+        0 => Choices::number(choices),
+        _ => Choices::below(choices, 4),
+    };
+    let mut caps = [0; State::CAPS / 64];
+    for word in caps.iter_mut().take(4) {
+        *word = choices.number();
+    }
+    State {
+        vcpus: small(choices) as u32,
+        memslots: small(choices) as u32,
+        memory: small(choices),
+        kind: small(choices),
+        irqchip: choices.pick(&[Irqchip::None, Irqchip::Kernel, Irqchip::Split]),
+        is_running: choices.one_in(2),
+        caps,
+        vcpu_ran: choices.one_in(2),
+        vcpu_is_foreign: choices.one_in(2),
+        thread_runs_vcpu: choices.one_in(2),
+        thread_is_traced: choices.one_in(2),
+    }
+}
+
+fn rule(choices: &mut impl Choices, pool: &[&'static Command], phases: bool) -> Rule {
     let before = choices.pick(&[
         "",
         "",
@@ -80,6 +246,11 @@ fn rule(choices: &mut impl Choices, pool: &[&'static Command]) -> Rule {
         _ => Action::Deny(choices.pick(&ERRNOS).1),
     };
     let (surface, targets) = targets(choices, pool);
+    let surfaces = surfaces(surface, &targets);
+    let phase = match phases && surfaces.iter().all(|surface| is_of_a_vm(*surface)) {
+        true => choices.pick(&[None, Some("setup"), Some("running")]),
+        false => None,
+    };
     let layouts = layouts(surface, &targets);
     let mut conditions = Vec::new();
     let mut left = match choices.below(6) {
@@ -88,7 +259,7 @@ fn rule(choices: &mut impl Choices, pool: &[&'static Command]) -> Rule {
         _ => 3,
     };
     while left > 0 && choices.below(4) > 0 {
-        if let Some(condition) = condition(choices, &layouts, left) {
+        if let Some(condition) = condition(choices, &layouts, &surfaces, left) {
             left -= match &condition {
                 Condition::Compare(_) => 1,
                 Condition::Each(_, _, inner) => inner.len(),
@@ -114,9 +285,22 @@ fn rule(choices: &mut impl Choices, pool: &[&'static Command]) -> Rule {
         action,
         surface,
         targets,
+        phase,
         conditions,
         behind,
     }
+}
+
+/// The surfaces that a rule speaks about.
+fn surfaces(surface: Option<Surface>, targets: &[Target]) -> Vec<Surface> {
+    if let Some(surface) = surface {
+        return vec![surface];
+    }
+    let of = |target: &Target| match target {
+        Target::Name(command) => command.surfaces().collect(),
+        _ => Vec::new(),
+    };
+    targets.iter().flat_map(of).collect()
 }
 
 fn targets(
@@ -199,6 +383,7 @@ fn layouts(surface: Option<Surface>, targets: &[Target]) -> Vec<Option<Layout>> 
 fn condition(
     choices: &mut impl Choices,
     layouts: &[Option<Layout>],
+    surfaces: &[Surface],
     left: usize,
 ) -> Option<Condition> {
     if let (Some(layout), true) = (layouts[0], choices.one_in(3)) {
@@ -212,7 +397,7 @@ fn condition(
         }
         let mut inner = Vec::new();
         for _ in 0..=choices.below(3).min(left as u64 - 1) {
-            inner.extend(comparison(choices, layouts, Some(&arrays)));
+            inner.extend(comparison(choices, layouts, surfaces, Some(&arrays)));
         }
         if inner.is_empty() {
             return None;
@@ -220,7 +405,7 @@ fn condition(
         let quantifier = choices.pick(&[Quantifier::Any, Quantifier::All, Quantifier::No]);
         return Some(Condition::Each(quantifier, path, inner));
     }
-    comparison(choices, layouts, None).map(Condition::Compare)
+    comparison(choices, layouts, surfaces, None).map(Condition::Compare)
 }
 
 /// The path of some field of that kind.
@@ -248,6 +433,7 @@ fn any_path(
 fn term(
     choices: &mut impl Choices,
     layouts: &[Option<Layout>],
+    surfaces: &[Surface],
     arrays: Option<&[&'static Array]>,
 ) -> Option<(Term, Vec<Spec>)> {
     let index = |choices: &mut _, path: String, array: &Array| {
@@ -274,6 +460,7 @@ fn term(
                 _ => Term::Field(field.name.into()),
             }
         }
+        (None, _) if choices.one_in(6) => state_term(choices, surfaces),
         (None, Some(layout)) if !layout.fields().is_empty() && !choices.one_in(12) => match choices
             .below(8)
         {
@@ -300,14 +487,69 @@ fn term(
     Some((term, specs))
 }
 
+/// A part of the state that calls on all of the surfaces have.
+fn state_term(choices: &mut impl Choices, surfaces: &[Surface]) -> Term {
+    let names: &[&'static str] = match () {
+        () if surfaces.iter().all(|surface| surface.name() == "kvm-vcpu") => &[
+            "vcpu.ran",
+            "vcpu.foreign",
+            "vm.running",
+            "thread.vcpu",
+            "vm.vcpus",
+        ],
+        () if surfaces.iter().all(|surface| is_of_a_vm(*surface)) => &[
+            "vm.vcpus",
+            "vm.memory",
+            "vm.memslots",
+            "vm.irqchip",
+            "vm.running",
+            "vm.type",
+            "",
+            "thread.traced",
+        ],
+        () => &["thread.vcpu", "thread.traced"],
+    };
+    match choices.pick(names) {
+        "" => {
+            let caps = schema::constants().iter();
+            let caps: Vec<_> = caps
+                .filter(|constant| constant.name.starts_with("KVM_CAP_"))
+                .map(|constant| (constant.name, constant.value as u32))
+                .collect();
+            let (name, number) = choices.pick(&caps);
+            Term::Cap(name, number)
+        }
+        name => Term::State(name),
+    }
+}
+
+/// Whether a term is 1 or 0.
+fn is_flag(term: &Term) -> bool {
+    match term {
+        Term::Compat | Term::Cap(..) => true,
+        Term::State(name) => ![
+            "vm.vcpus",
+            "vm.memory",
+            "vm.memslots",
+            "vm.irqchip",
+            "vm.type",
+        ]
+        .contains(name),
+        _ => false,
+    }
+}
+
 fn comparison(
     choices: &mut impl Choices,
     layouts: &[Option<Layout>],
+    surfaces: &[Surface],
     arrays: Option<&[&'static Array]>,
 ) -> Option<Comparison> {
-    let (first, mut specs) = term(choices, layouts, arrays)?;
+    let (first, mut specs) = term(choices, layouts, surfaces, arrays)?;
     let may_be_added = |term: &Term, specs: &[Spec]| {
-        !matches!(term, Term::Compat) && specs.iter().all(|spec| spec.least == 0)
+        !is_flag(term)
+            && !matches!(term, Term::State("vm.irqchip"))
+            && specs.iter().all(|spec| spec.least == 0)
     };
     let mut terms = vec![first];
     if may_be_added(&terms[0], &specs) && choices.one_in(4) {
@@ -320,7 +562,7 @@ fn comparison(
                 };
                 let at = choices.below(terms.len() as u64 + 1) as usize;
                 terms.insert(at, Term::Number(number));
-            } else if let Some((more, its)) = term(choices, layouts, arrays) {
+            } else if let Some((more, its)) = term(choices, layouts, surfaces, arrays) {
                 if may_be_added(&more, &its) {
                     terms.push(more);
                 }
@@ -332,7 +574,18 @@ fn comparison(
     if is_sum {
         specs = vec![Spec::new(8, false, &[])];
     }
-    if !is_sum && matches!(terms[0], Term::Compat) {
+    if let (false, Term::State("vm.irqchip")) = (is_sum, &terms[0]) {
+        let (value, text) = choices.pick(&[(0, "none"), (1, "kernel"), (2, "split")]);
+        let text = text.into();
+        let value = Value { value, text };
+        let test = match choices.below(3) {
+            0 => Test::In(vec![(value.clone(), value)]),
+            1 => Test::Compare("==", value),
+            _ => Test::Compare("!=", value),
+        };
+        return Some(Comparison { terms, test });
+    }
+    if !is_sum && is_flag(&terms[0]) {
         let value = i128::from(choices.below(2));
         let text = value.to_string();
         let test = Test::Compare(choices.pick(&["==", "!="]), Value { value, text });
@@ -523,8 +776,9 @@ pub fn call(
     }
     // What some of the rules compare with.
     let rules: Vec<&Rule> = policy
-        .rules
+        .profiles
         .iter()
+        .flat_map(|profile| &profile.rules)
         .filter(|rule| speaks_about(rule, &request))
         .collect();
     if !rules.is_empty() {
@@ -763,7 +1017,7 @@ impl Scene {
             };
             match spot {
                 Spot::Arg { .. } => self.request.arg = value,
-                Spot::Compat | Spot::Number(_) => {}
+                Spot::Compat | Spot::Number(_) | Spot::State(_) | Spot::Cap(_) => {}
                 Spot::Rest {
                     size, from, stride, ..
                 } => {

@@ -2,10 +2,10 @@
 
 //! What a plain reading of the rules makes of a call, and what of the caller's memory it looks at.
 
-use super::{known, resolve, Action, Comparison, Condition, Layout, Policy, Quantifier, Rule};
-use super::{Spot, Target, Test};
+use super::{is_of_a_vm, known, resolve, Action, Comparison, Condition, Layout, Lines, Policy};
+use super::{Quantifier, Rule, Spot, Target, Test, Wanted, Who};
 use portcullis_policy::schema::{Array, At, FieldKind, Len, Place, Variant};
-use portcullis_policy::{Request, Unread, Verdict};
+use portcullis_policy::{Irqchip, Request, State, Unread, Verdict};
 
 /// The caller's memory: pieces that do not overlap.
 #[derive(Clone, Debug, Default)]
@@ -36,9 +36,13 @@ impl Pages {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Judged {
+        /// The profile that spoke.
+        profile: String,
         verdict: Verdict,
         /// The line of the rule that decided.
         line: u32,
+        /// Whether it is the default.
+        is_default: bool,
         /// The lines of the `audit` rules in front of it that match.
         audits: Vec<u32>,
     },
@@ -51,6 +55,8 @@ pub struct Judgement {
     pub outcome: Outcome,
     /// Those that could not be read as well.
     pub read: Vec<(u128, u128)>,
+    /// Whether the state of the VM is looked at.
+    pub state: bool,
 }
 
 /// What the rules for a call look at.
@@ -61,6 +67,7 @@ struct Looked {
     tails: Vec<(u32, &'static Array)>,
     /// What may stand behind pointers.
     behind: Vec<(u32, &'static Variant)>,
+    state: bool,
 }
 
 impl Looked {
@@ -81,6 +88,7 @@ impl Looked {
         for term in &comparison.terms {
             match resolve(term, layout, None).expect("a term that is there").0 {
                 Spot::Arg { .. } | Spot::Compat | Spot::Number(_) => {}
+                Spot::State(_) | Spot::Cap(_) => self.state = true,
                 Spot::At {
                     variant,
                     offset,
@@ -252,6 +260,11 @@ fn holds(
             Spot::Arg { width: 4 } => i128::from(call.request.arg as u32),
             Spot::Arg { .. } => i128::from(call.request.arg),
             Spot::Compat => i128::from(call.request.compat),
+            Spot::State(name) => state_of(call.state, name),
+            Spot::Cap(number) => {
+                let word = call.state.caps[number as usize / 64];
+                i128::from((word >> (number % 64)) & 1)
+            }
             Spot::Number(number) => i128::from(number),
             Spot::At {
                 variant,
@@ -308,8 +321,66 @@ fn holds(
     }
 }
 
+/// What a part of the state is.
+fn state_of(state: &State, name: &str) -> i128 {
+    match name {
+        "vm.vcpus" => state.vcpus.into(),
+        "vm.memslots" => state.memslots.into(),
+        "vm.memory" => state.memory.into(),
+        "vm.type" => state.kind.into(),
+        "vm.irqchip" => match state.irqchip {
+            Irqchip::None => 0,
+            Irqchip::Kernel => 1,
+            Irqchip::Split => 2,
+        },
+        "vm.running" => state.is_running.into(),
+        "vcpu.ran" => state.vcpu_ran.into(),
+        "vcpu.foreign" => state.vcpu_is_foreign.into(),
+        "thread.vcpu" => state.thread_runs_vcpu.into(),
+        "thread.traced" => state.thread_is_traced.into(),
+        _ => panic!("{name}"),
+    }
+}
+
+/// Whether a pattern stands for a text, as the documentation says it.
+fn stands_for(pattern: &[u8], text: &[u8], is_path: bool) -> bool {
+    let may = |byte: u8| !is_path || byte != b'/';
+    match (pattern, text) {
+        ([], []) => true,
+        ([b'*', b'*', rest @ ..], _) => {
+            (0..=text.len()).any(|len| stands_for(rest, &text[len..], is_path))
+        }
+        ([b'*', rest @ ..], _) => (0..=text.len())
+            .take_while(|len| text[..*len].iter().all(|byte| may(*byte)))
+            .any(|len| stands_for(rest, &text[len..], is_path)),
+        ([b'?', rest @ ..], [byte, behind @ ..]) if may(*byte) => stands_for(rest, behind, is_path),
+        ([one, rest @ ..], [byte, behind @ ..]) => one == byte && stands_for(rest, behind, is_path),
+        _ => false,
+    }
+}
+
+/// The place of the profile that speaks for a process.
+pub fn profile_of(policy: &Policy, who: &Who) -> usize {
+    let speaks = |profile: &super::Profile| {
+        profile.matches.iter().all(|line| {
+            line.values.iter().any(|value| match value {
+                Wanted::Ids(first, last) => who
+                    .id(line.by)
+                    .is_some_and(|id| *first <= id && id <= *last),
+                Wanted::Pattern(pattern) => who.text(line.by).is_some_and(|text| {
+                    let is_path = ["exe", "cgroup"].contains(&line.by);
+                    stands_for(pattern.as_bytes(), text.as_bytes(), is_path)
+                }),
+            })
+        })
+    };
+    // Nothing matches less than `other`, which has no line that could fail.
+    policy.profiles.iter().position(speaks).unwrap()
+}
+
 struct Call<'a> {
     request: &'a Request,
+    state: &'a State,
     layout: Option<Layout>,
     memory: Memory,
 }
@@ -378,11 +449,29 @@ pub fn layout_for(rule: &Rule, request: &Request) -> Option<Layout> {
     Some(Layout::of(command, request.command, request.compat))
 }
 
+/// Whether a call comes when a rule counts.
+fn is_time_for(rule: &Rule, request: &Request, state: &State) -> bool {
+    match rule.phase {
+        Some("setup") => !state.is_running,
+        Some(_) => state.is_running && is_of_a_vm(request.surface),
+        None => true,
+    }
+}
+
 /// The verdict about a call.
-pub fn judge(policy: &Policy, lines: &[u32], request: &Request, pages: &Pages) -> Judgement {
+pub fn judge(
+    policy: &Policy,
+    lines: &[Lines],
+    request: &Request,
+    pages: &Pages,
+    who: &Who,
+    state: &State,
+) -> Judgement {
+    let place = profile_of(policy, who);
+    let (policy, lines) = (&policy.profiles[place], &lines[place]);
     let mut chain = Vec::new();
-    for (rule, line) in policy.rules.iter().zip(lines) {
-        if speaks_about(rule, request) {
+    for (rule, line) in policy.rules.iter().zip(&lines.rules) {
+        if speaks_about(rule, request) && is_time_for(rule, request, state) {
             chain.push((rule, *line));
             if rule.conditions.is_empty() && rule.action != Action::Audit {
                 break;
@@ -408,16 +497,18 @@ pub fn judge(policy: &Policy, lines: &[u32], request: &Request, pages: &Pages) -
             return Judgement {
                 outcome: Outcome::Unread(unread),
                 read: log,
+                state: looked.state,
             }
         }
     };
     let mut call = Call {
         request,
+        state,
         layout: None,
         memory,
     };
     let mut audits = Vec::new();
-    let mut decided = (policy.default, 3);
+    let mut decided = (policy.default, lines.default);
     for (rule, line) in chain {
         call.layout = layout_for(rule, request);
         if rule
@@ -439,10 +530,13 @@ pub fn judge(policy: &Policy, lines: &[u32], request: &Request, pages: &Pages) -
     };
     Judgement {
         outcome: Outcome::Judged {
+            profile: policy.name.clone(),
             verdict,
             line: decided.1,
+            is_default: decided.1 == lines.default,
             audits,
         },
         read: log,
+        state: looked.state,
     }
 }

@@ -58,11 +58,58 @@ pub enum Action {
     Audit,
 }
 
+/// The last profile is `other`.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    pub profiles: Vec<Profile>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub name: String,
+    pub matches: Vec<Match>,
     pub default: Action,
     pub default_text: String,
     pub rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Match {
+    pub by: &'static str,
+    pub values: Vec<Wanted>,
+}
+
+/// A value of a `match` line.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    Ids(u32, u32),
+    Pattern(String),
+}
+
+/// A process, by the words of `match`.
+#[derive(Clone, Debug, Default)]
+pub struct Who {
+    pub texts: Vec<(&'static str, String)>,
+    pub ids: Vec<(&'static str, u32)>,
+}
+
+impl Who {
+    pub fn text(&self, by: &str) -> Option<&str> {
+        let found = self.texts.iter().find(|(name, _)| *name == by);
+        found.map(|(_, text)| text.as_str())
+    }
+
+    pub fn id(&self, by: &str) -> Option<u32> {
+        let found = self.ids.iter().find(|(name, _)| *name == by);
+        found.map(|(_, id)| *id)
+    }
+}
+
+/// Where the lines of a profile are.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    pub default: u32,
+    pub rules: Vec<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +119,8 @@ pub struct Rule {
     pub action: Action,
     pub surface: Option<Surface>,
     pub targets: Vec<Target>,
+    /// The word behind `while`.
+    pub phase: Option<&'static str>,
     pub conditions: Vec<Condition>,
     /// `errno` and `reason`.
     pub behind: String,
@@ -109,6 +158,10 @@ pub struct Comparison {
 pub enum Term {
     Arg,
     Compat,
+    /// What begins with `vm.`, `vcpu.` or `thread.`.
+    State(&'static str),
+    /// `vm.cap()`: the name of a capability and its number.
+    Cap(&'static str, u32),
     Number(u64),
     Field(String),
     /// `array[index]` or `array[index].field`
@@ -130,21 +183,50 @@ pub struct Value {
 }
 
 impl Policy {
-    /// The text, and the lines of the default and the rules.
-    pub fn text(&self) -> (String, u32, Vec<u32>) {
-        let mut text = format!(
-            "policy random version 1\nprofile other\n{}\n",
-            self.default_text
-        );
-        let mut lines = Vec::new();
-        for rule in &self.rules {
-            text += &rule.before;
-            lines.push(text.matches('\n').count() as u32 + 1);
-            text += &rule.text();
+    /// The text, and where the lines of each profile are.
+    pub fn text(&self) -> (String, Vec<Lines>) {
+        let mut text = String::from("policy random version 1\n");
+        let mut all = Vec::new();
+        for profile in &self.profiles {
+            let here = |text: &String| text.matches('\n').count() as u32 + 1;
+            text += &format!("profile {}\n", profile.name);
+            for line in &profile.matches {
+                text += &line.text();
+            }
+            let mut lines = Lines {
+                default: here(&text),
+                rules: Vec::new(),
+            };
+            text += &profile.default_text;
             text.push('\n');
+            for rule in &profile.rules {
+                text += &rule.before;
+                lines.rules.push(here(&text));
+                text += &rule.text();
+                text.push('\n');
+            }
+            all.push(lines);
         }
         text += "end\n";
-        (text, 3, lines)
+        (text, all)
+    }
+}
+
+impl Match {
+    fn text(&self) -> String {
+        let values: Vec<String> = self
+            .values
+            .iter()
+            .map(|value| match value {
+                Wanted::Ids(first, last) if first == last => first.to_string(),
+                Wanted::Ids(first, last) => format!("{first}..{last}"),
+                Wanted::Pattern(text) if text.contains([' ', ',', '#']) || text.len() % 5 == 0 => {
+                    format!("\"{text}\"")
+                }
+                Wanted::Pattern(text) => text.clone(),
+            })
+            .collect();
+        format!("    match {} {}\n", self.by, values.join(", "))
     }
 }
 
@@ -166,6 +248,10 @@ impl Rule {
                 Target::Number(_, text) => text,
                 Target::Star => "*",
             };
+        }
+        if let Some(phase) = self.phase {
+            text += " while ";
+            text += phase;
         }
         for (index, condition) in self.conditions.iter().enumerate() {
             text += if index == 0 { " if " } else { " and " };
@@ -204,6 +290,8 @@ impl Term {
         match self {
             Self::Arg => "arg".into(),
             Self::Compat => "compat".into(),
+            Self::State(name) => (*name).into(),
+            Self::Cap(name, _) => format!("vm.cap({name})"),
             Self::Number(number) => number.to_string(),
             Self::Field(path) => path.clone(),
             Self::Item(array, index, None) => format!("{array}[{index}]"),
@@ -366,6 +454,8 @@ pub enum Spot {
         width: u8,
     },
     Compat,
+    State(&'static str),
+    Cap(u32),
     Number(u64),
     /// In the struct, or in what a variant has in its stead, or in an element.
     At {
@@ -381,6 +471,20 @@ pub enum Spot {
         from: u32,
         stride: u32,
     },
+}
+
+fn types_of_vms() -> &'static [u16] {
+    let all = schema::commands().iter();
+    let mut named = all.filter(|command| command.name == "KVM_CREATE_VM");
+    match named.next().map(|command| &command.argument) {
+        Some(Argument::Scalar { constants, .. }) => constants,
+        _ => panic!("KVM_CREATE_VM takes a number"),
+    }
+}
+
+/// Whether calls on a surface are on a VM or a part of it.
+pub fn is_of_a_vm(surface: Surface) -> bool {
+    ["kvm-vm", "kvm-vcpu", "kvm-device"].contains(&surface.name())
 }
 
 /// Where a term stands, and what it is like. `element`: it is one of an array's element.
@@ -428,7 +532,30 @@ pub fn resolve(
             };
             Some((Spot::Compat, spec))
         }
-        Term::Arg | Term::Compat => None,
+        Term::State(name) if element.is_none() => {
+            let (greatest, constants) = match *name {
+                "vm.vcpus" | "vm.memslots" => (u32::MAX.into(), &[][..]),
+                "vm.memory" => (u64::MAX.into(), &[][..]),
+                "vm.type" => (u64::MAX.into(), types_of_vms()),
+                "vm.irqchip" => (2, &[][..]),
+                _ => (1, &[][..]),
+            };
+            let spec = Spec {
+                least: 0,
+                greatest,
+                constants,
+            };
+            Some((Spot::State(name), spec))
+        }
+        Term::Cap(_, number) if element.is_none() => {
+            let spec = Spec {
+                least: 0,
+                greatest: 1,
+                constants: &[],
+            };
+            Some((Spot::Cap(*number), spec))
+        }
+        Term::Arg | Term::Compat | Term::State(_) | Term::Cap(..) => None,
         Term::Field(path) => {
             let (variant, field) = find(path)?;
             at(variant, field.offset, field)
