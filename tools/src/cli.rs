@@ -2,6 +2,7 @@
 
 //! The command line. The help, the completions and the man pages are made from it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -26,6 +27,7 @@ pub(crate) struct Cli {
 pub(crate) enum Action {
     Explain(Explain),
     Check(Check),
+    Try(Box<Try>),
     Schema(Schema),
     Completions(Completions),
     #[command(hide = true)]
@@ -42,7 +44,8 @@ pub(crate) struct Explain {
     ///
     /// One of: a command (KVM_SET_CPUID2), a command of one surface (kvm-vm:KVM_SET_TSC_KHZ), a
     /// field (KVM_SET_CPUID2.entries.function), a surface (kvm-vcpu), a number (0x4020ae46,
-    /// kvm-vm:0x4020ae46), a constant (KVM_MEM_READONLY), a struct (kvm_cpuid2).
+    /// kvm-vm:0x4020ae46), a constant (KVM_MEM_READONLY), a struct (kvm_cpuid2), what a VM has done
+    /// (vm.vcpus).
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<String>,
 }
@@ -60,9 +63,79 @@ pub(crate) struct Check {
     #[arg(long)]
     pub(crate) deny_warnings: bool,
 
+    /// Take also what this version of the module cannot carry out yet
+    ///
+    /// Without it, a policy is refused as the module would refuse it: it ignores no word of a policy.
+    #[arg(long)]
+    pub(crate) later: bool,
+
     /// Write a JSON object a line to standard output: one for each diagnosis, then one for each file
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Say which profile of a policy speaks for a caller, and what becomes of calls
+///
+/// Nothing is called, and the module is not asked. What is not said of the caller is not known, and
+/// matches nothing; what is not said of the VM, the argument and its fields is 0. The policy may need
+/// what this version of the module cannot carry out yet.
+#[derive(Args)]
+pub(crate) struct Try {
+    /// The policy
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Calls: KVM_RUN, or of one surface kvm-vm:KVM_CREATE_VCPU, kvm-vm:0x4020ae46
+    #[arg(value_name = "CALL")]
+    pub(crate) calls: Vec<String>,
+
+    /// The path of the program that the caller runs
+    #[arg(long, value_name = "PATH")]
+    pub(crate) exe: Option<OsString>,
+
+    /// The caller's user
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) uid: Option<u32>,
+
+    /// The caller's group
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) gid: Option<u32>,
+
+    /// The path of the caller's control group
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cgroup: Option<OsString>,
+
+    /// The name that the caller gives itself
+    #[arg(long, value_name = "NAME")]
+    pub(crate) comm: Option<OsString>,
+
+    /// The caller's label
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) label: Option<OsString>,
+
+    /// What the VM has done: vcpus=2, memory=4G, irqchip=split, running, cap=KVM_CAP_SPLIT_IRQCHIP
+    #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',')]
+    pub(crate) vm: Vec<String>,
+
+    /// What the called vCPU has done: ran, foreign
+    #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',')]
+    pub(crate) vcpu: Vec<String>,
+
+    /// What the calling thread is: vcpu, traced
+    #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',')]
+    pub(crate) thread: Vec<String>,
+
+    /// The third argument itself: a number or a constant
+    #[arg(long, value_name = "VALUE")]
+    pub(crate) arg: Option<String>,
+
+    /// A field of the argument: slot=3, flags=KVM_MEM_READONLY
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) field: Vec<String>,
+
+    /// The caller is a 32-bit one
+    #[arg(long)]
+    pub(crate) compat: bool,
 }
 
 /// Print every surface, command, field and constant

@@ -5,6 +5,7 @@
 mod command;
 mod constant;
 mod member;
+mod state;
 mod surface;
 mod table;
 
@@ -27,6 +28,7 @@ pub(crate) fn subject(out: &mut dyn Write, subject: &Subject) -> io::Result<()> 
         } => member::describe(out, command, *surface, all, chosen, path),
         Subject::Number(surface, number) => surface::number(out, *surface, *number),
         Subject::Constant(found) => constant::describe(out, found),
+        Subject::State(field) => state::describe(out, field),
         Subject::Struct(found) => command::of_struct(out, found),
     }
 }

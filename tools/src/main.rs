@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub, rust_2018_idioms)]
 
+mod attempt;
 mod check;
 mod cli;
 mod completions;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     let done = match cli::Cli::parse().action {
         cli::Action::Explain(options) => explain::run(&options),
         cli::Action::Check(options) => check::run(&options),
+        cli::Action::Try(options) => attempt::run(&options),
         cli::Action::Schema(options) => schema::run(&options),
         cli::Action::Completions(options) => completions::run(&options),
         cli::Action::Man(options) => man::run(&options),

@@ -3,6 +3,7 @@
 //! What a name means: `KVM_RUN`, `kvm-vm:0x4020ae46`, `KVM_SET_CPUID2.entries.function`, ...
 
 use portcullis_policy::schema::{self, Argument, Command, Constant, Struct};
+use portcullis_policy::state::{self, StateField};
 use portcullis_policy::Surface;
 
 use crate::fields::{self, Member};
@@ -30,6 +31,8 @@ pub(crate) enum Subject {
     Number(Surface, u32),
     /// A constant.
     Constant(&'static Constant),
+    /// A part of what a VM has done.
+    State(&'static StateField),
     /// A struct that commands take.
     Struct(&'static Struct),
 }
@@ -43,6 +46,9 @@ pub(crate) fn resolve(name: &str) -> Result<Vec<Subject>, String> {
     };
     if rest.starts_with(|first: char| first.is_ascii_digit()) {
         return by_number(surface, rest);
+    }
+    if let Some(field) = state::FIELDS.iter().find(|field| field.name == name) {
+        return Ok(vec![Subject::State(field)]);
     }
     let (word, path) = match rest.split_once('.') {
         Some((word, path)) => (word, Some(path)),

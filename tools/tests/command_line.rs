@@ -8,7 +8,7 @@ use std::{env, fs, process};
 
 use common::portcullis;
 
-const SUBCOMMANDS: [&str; 4] = ["explain", "check", "schema", "completions"];
+const SUBCOMMANDS: [&str; 5] = ["explain", "check", "try", "schema", "completions"];
 
 #[test]
 fn the_help_names_subcommands_and_exit_codes() {
