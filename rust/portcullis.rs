@@ -65,7 +65,8 @@ module! {
 }
 
 /// The module while it is loaded. The fields go in order: nobody can load a policy while the gate
-/// is opened, nobody looks whether it is closed, and the policy goes when no call can be under judgement any more.
+/// is opened, nobody looks whether it is closed, the policy goes when no call can be under judgement
+/// any more, and last what the windows of processes seem to map.
 struct Portcullis {
     _files: sys::securityfs::Folder,
     _watch: life::Watch,

@@ -181,10 +181,10 @@ impl<B: Buffer> Fetched<B> {
         self.buffer.bytes().get(..self.argument).unwrap_or_default()
     }
 
-    /// Where the bytes end that have been read.
+    /// Where the bytes end that have been read, asked for or ahead.
     fn end(&self) -> usize {
         let tail = self.tail.as_ref().map_or(0, |tail| tail.end);
-        self.argument.max(tail)
+        self.argument.max(self.ahead).max(tail)
     }
 
     /// Reads a piece.

@@ -6,7 +6,7 @@
 use portcullis_policy::schema::{
     self, Argument, At, Command, Direction, FieldKind, Len, Place, Struct,
 };
-use portcullis_policy::{parse, Buffer, Heap, InList, Memory, Request, Surface};
+use portcullis_policy::{parse, Buffer, Fetched, Heap, InList, Memory, Request, Surface};
 
 /// Where the argument is, where what a pointer in it leads to is, and where the handler's copy is.
 const ADDRESS: u64 = 0x7f00_0000_0000;
@@ -87,9 +87,12 @@ fn copy(command: &Command, surface: Surface, rule: &str, caller: &mut Caller) ->
         whole.written,
         matches!(command.argument, Argument::Struct(found) if found.direction == Direction::InOut)
     );
-    let mut fetched = policy
-        .fetch(head, &request, InList::<Heap>::new(), caller)
-        .ok()?;
+    // As the module does it.
+    let mut fetched = Fetched::nothing(InList::<Heap>::new());
+    fetched.read_ahead(policy.reads(head, false).unwrap().ahead(), ADDRESS, caller);
+    while let Some(piece) = policy.wants(head, &request, &fetched).ok()? {
+        fetched.take(piece, caller).ok()?;
+    }
     let complete = fetched.complete(&whole, ADDRESS, caller).unwrap();
     assert_eq!(complete.argument.address, ADDRESS);
     let range = complete.argument.range;
