@@ -51,6 +51,9 @@ race_all() {
 all=$(wc -l </tmp/races)
 if [ -e /files/unsealed.ko ]; then
 	must insmod /files/unsealed.ko
+	rules 'deny kvm-vm KVM_SET_USER_MEMORY_REGION if slot == 9'
+	grep -q '^judged on: .* at entry only [1-9]' $gate/status || fail "status does not say what is judged at entry only"
+	grep -q '^warning: this module was built without sealing' $gate/status || fail "no warning for a rule that can be raced"
 	echo "a module that judges a copy, and lets the handler read the argument again:"
 	race_all "$((fast < 300 ? fast : 300))" "$((slow < 50 ? slow : 50))" --breaches
 	[ $failed -eq 0 ] || fail "$failed of $all races could not be run"
@@ -60,6 +63,9 @@ if [ -e /files/unsealed.ko ]; then
 fi
 
 insert
+rules 'deny kvm-vm KVM_SET_USER_MEMORY_REGION if slot == 9'
+grep -q '^judged on: .* at entry only 0$' $gate/status || fail "status tells of arguments judged at entry only"
+! grep -q '^warning' $gate/status || fail "a rule about a field is warned of"
 echo "the module:"
 race_all "$fast" "$slow"
 [ $failed -eq 0 ] || fail "$failed of $all races were lost"
