@@ -179,7 +179,7 @@ impl Active {
                 let count = |link, counter| NoPreemption::during(|on| self.add(link, counter, on));
                 let answer = self.decide(head, request, fetched.bytes(), count);
                 let reads = self.policy.reads(head, request.compat);
-                let looked = reads.filter(|reads| !reads.is_nothing());
+                let looked = reads.filter(|reads| reads.is_of_memory());
                 Next::Answer(answer, looked.map(|reads| reads.whole))
             }
             Err(unread) => Next::Answer(self.refuse_unread(unread), None),

@@ -11,7 +11,7 @@ use crate::{
 };
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::{fmt, prelude::*};
-use portcullis_policy::{check_for, limits, Checked, Features, Rejection};
+use portcullis_policy::{check, limits, Check, Checked, Rejection, Space};
 
 /// The longest text in bytes that is taken from a writer.
 pub(crate) const LIMIT: usize = limits::TEXT_BYTES;
@@ -76,8 +76,7 @@ pub(crate) fn builtin() -> Result<InForce> {
 /// stays in force, and the diagnosis is kept for `status`.
 pub(crate) fn text(text: KVVec<u8>) -> Result {
     // Parsed outside the lock: a long text holds nobody up.
-    let checked = check_for::<Heap>(&text, Features::MODULE)
-        .map_err(|rejection| diagnose(&rejection, &text))?;
+    let checked = check::<Heap>(&text).map_err(|rejection| diagnose(&rejection, &text))?;
     let no_memory = |error| refuse(error, fmt!("{NO_MEMORY}"));
     let warnings = warnings(&checked, &text).map_err(no_memory)?;
     let active = Active::new(checked.policy, text)
@@ -100,7 +99,7 @@ pub(crate) fn text(text: KVVec<u8>) -> Result {
 /// `ENOMEM` if there is no memory to find out.
 pub(crate) fn try_text(text: KVVec<u8>) -> Result<Text> {
     let mut answer = Text::new();
-    match check_for::<Heap>(&text, Features::MODULE) {
+    match check::<Heap>(&text) {
         Ok(checked) => {
             answer.put(fmt!("ok\n"))?;
             answer.push(warnings(&checked, &text)?.text.as_bytes())?;
@@ -123,7 +122,10 @@ fn warnings(checked: &Checked<Heap>, text: &[u8]) -> Result<Warnings> {
     // CAST: 32 bits fit.
     found.count = found.count.saturating_add(warnings.more as usize);
     found.text.put(format_args!("{}", warnings.report(text)))?;
-    if cfg!(portcullis_unsealed) && checked.policy.needs.len() > 1 {
+    let policy = &checked.policy;
+    let looks = |check: &Check| check.space == Space::Argument;
+    let has_fields = policy.checks.iter().any(looks) || !policy.conditions.is_empty();
+    if cfg!(portcullis_unsealed) && has_fields {
         found.count = found.count.saturating_add(1);
         found.text.put(fmt!(
             "warning: this module was built without sealing: another thread can change the fields that \

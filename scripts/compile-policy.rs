@@ -13,23 +13,18 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 use located::{Colours, Located};
-use portcullis_policy::{check_for, Diagnoses, Entry, Features, Heap, Policy, Rejection, Target};
+use portcullis_policy::{parse, Diagnoses, Entry, Heap, Policy, Rejection, Target};
 
-const USAGE: &str = "usage: compile-policy [--all-features] FILE
+const USAGE: &str = "usage: compile-policy FILE
 
-Compiles the policy in FILE and prints the table as a Rust file. With --all-features it takes also
-what the module of this version cannot carry out: for tests.
+Compiles the policy in FILE and prints the table as a Rust file.
 Exit code 1: FILE is no policy or cannot be read. 2: wrong usage.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let (features, file) = match arguments.as_slice() {
-        [file] => (Features::MODULE, file),
-        [option, file] if option == "--all-features" => (Features::ALL, file),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
+    let [file] = arguments.as_slice() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
     };
     if file == "-h" || file == "--help" {
         println!("{USAGE}");
@@ -42,7 +37,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match check_for::<Heap>(&text, features).map(|checked| checked.policy) {
+    match parse::<Heap>(&text) {
         Ok(policy) => {
             let name = Path::new(file).file_name().unwrap_or_default();
             let name = name.to_string_lossy();
@@ -103,9 +98,14 @@ impl fmt::Display for Generated<'_> {
         list(f, "pattern_bytes", &policy.pattern_bytes, 16, |byte| {
             format!("{byte:#x}")
         })?;
-        list(f, "shortcuts", &policy.shortcuts, 2, |shortcut| {
-            format!("{shortcut:?}")
-        })?;
+        list(f, "rates", &policy.rates, 1, |rate| format!("{rate:?}"))?;
+        list(f, "dids", &policy.dids, 1, |did| format!("{did:?}"))?;
+        for (name, shortcuts) in [
+            ("shortcuts", &policy.shortcuts),
+            ("section_shortcuts", &policy.section_shortcuts),
+        ] {
+            list(f, name, shortcuts, 2, |shortcut| format!("{shortcut:?}"))?;
+        }
         list(f, "dispatch", &policy.dispatch, 4, |bucket| {
             format!("{bucket:?}")
         })?;
@@ -146,9 +146,10 @@ const USES: &str = "#[rustfmt::skip]
 #[allow(unused_imports)]
 use portcullis_policy::{
     schema::{Len::*, Place, Selector},
-    Action::*, Behind, Bucket, By::*, Check, Condition::*, Conditions, Elements, Entry, FieldAt, Follow,
-    Head, Link, Match, Need, Policy, Profile, Quantifier::*, Range, Reads, Rule, Section, Shortcut,
-    Space::*, Span, Static, Surface::*, Tail, Target, Term::*, Test::*, Tests, Whole, Within::*,
+    Action::*, Behind, Bucket, By::*, Check, Condition::*, Conditions, Did, Elements, Entry, FieldAt,
+    Follow, Head, Link, Match, Need, Policy, Profile, Quantifier::*, Range, Rate, Reads, Rule, Section,
+    Shortcut, Space::*, Span, StateNeed, Static, Surface::*, Tail, Target, Term::*, Test::*, Tests, Whole,
+    Within::*,
 };
 ";
 

@@ -99,6 +99,11 @@ impl ProfileId {
     /// The profile for all whom no other speaks for.
     pub const OTHER: Self = Self(0);
 
+    /// The one at a place.
+    pub const fn at(place: u16) -> Self {
+        Self(place)
+    }
+
     /// Its place.
     pub const fn index(self) -> usize {
         self.0 as usize

@@ -2,7 +2,7 @@
 
 //! From rules in the order of the text to chains in the order of commands.
 //!
-//! Each rule comes with its pairs: one for each command that it names. Sorted, the pairs of one
+//! Limits are rules in front of all others of their profile. Each rule comes with its pairs: one for each command that it names. Sorted, the pairs of one
 //! profile and surface begin with those of `*`, and those of one command stand together in the order of
 //! the rules. So each chain is the merger of two sorted runs: the command's own pairs and the `*` of
 //! its surface. The work is that of sorting, plus one step for each link.
@@ -14,10 +14,11 @@ use crate::need::Needed;
 use crate::rule::Layout;
 use crate::schema::{self, Command};
 use crate::table::{bucket, BUCKETS};
+use crate::{did, noted};
 use crate::{
-    limits, span::saturated, Action, Bucket, Check, Condition, Conditions, Entry, Follow, Grow,
-    Head, Link, Match, Need, OutOfMemory, Phase, Policy, Profile, ProfileId, Range, Rule, Section,
-    Shortcut, Span, Surface, Target, Term,
+    limits, span::saturated, Action, Bucket, Check, Condition, Conditions, Did, Entry, Follow,
+    Grow, Head, Link, Match, Need, OutOfMemory, Phase, Policy, Profile, ProfileId, Range, Rate,
+    Rule, Section, Shortcut, Span, Surface, Target, Term,
 };
 
 /// What the parser has read.
@@ -30,6 +31,8 @@ pub(crate) struct Draft<S: Grow> {
     pub(crate) ids: S::List<Range>,
     pub(crate) patterns: S::List<Span>,
     pub(crate) pattern_bytes: S::List<u8>,
+    pub(crate) rates: S::List<Rate>,
+    pub(crate) dids: S::List<Did>,
     pub(crate) rules: S::List<Rule>,
     pub(crate) pairs: S::List<Pair>,
     pub(crate) tests: S::List<Read>,
@@ -45,6 +48,7 @@ pub(crate) struct Beginning {
     pub(crate) name: Span,
     pub(crate) line: u32,
     pub(crate) matches: Span,
+    pub(crate) rates: Span,
     pub(crate) default: Option<Rule>,
 }
 
@@ -65,6 +69,8 @@ impl<S: Grow> Draft<S> {
             ids: S::empty(),
             patterns: S::empty(),
             pattern_bytes: S::empty(),
+            rates: S::empty(),
+            dids: S::empty(),
             rules: S::empty(),
             pairs: S::empty(),
             tests: S::empty(),
@@ -81,13 +87,36 @@ impl<S: Grow> Draft<S> {
 pub(crate) struct Pair {
     profile: u16,
     target: Key,
-    rule: u16,
+    turn: Turn,
     /// The phase that the rule is for; without one, it is for both.
     phase: Option<Phase>,
     /// The command, where the number has a name: its place in the schema.
     command: Option<u16>,
     /// The conditions, in [`Draft::tests`].
     tests: Option<u32>,
+}
+
+/// When a rule has its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Turn {
+    is_behind_limits: bool,
+    rule: u16,
+}
+
+impl Turn {
+    pub(crate) fn of_rule(rule: u16) -> Self {
+        Self {
+            is_behind_limits: true,
+            rule,
+        }
+    }
+
+    pub(crate) fn of_limit(rule: u16) -> Self {
+        Self {
+            is_behind_limits: false,
+            rule,
+        }
+    }
 }
 
 /// What a chain is for, in the order of the table.
@@ -113,6 +142,12 @@ impl Key {
         });
         Self { surface, number }
     }
+
+    /// The command, if it changes what is known.
+    fn noted(&self, dids: &[Did]) -> Option<&'static Command> {
+        let number = self.number?.command;
+        noted::find(self.surface, number).or_else(|| did::asked_for(dids, self.surface, number))
+    }
 }
 
 impl Pair {
@@ -120,13 +155,13 @@ impl Pair {
         profile: u16,
         surface: Surface,
         number: Option<u32>,
-        rule: u16,
+        turn: Turn,
         command: Option<&'static Command>,
     ) -> Self {
         Self {
             profile,
             target: Key::new(surface, number),
-            rule,
+            turn,
             phase: None,
             command: command.and_then(schema::index_of),
             tests: None,
@@ -135,6 +170,10 @@ impl Pair {
 
     pub(crate) fn surface(&self) -> Surface {
         self.target.surface
+    }
+
+    fn rule(&self) -> usize {
+        usize::from(self.turn.rule)
     }
 
     pub(crate) fn set_phase(&mut self, phase: Phase) {
@@ -167,17 +206,25 @@ impl From<OutOfMemory> for Unfit {
     }
 }
 
-/// A rule that no call reaches, and the rule in front of it that decides about all of them.
+/// A rule that does nothing.
 #[derive(Clone, Copy)]
-pub(crate) struct Shadowed {
-    pub(crate) rule: u32,
-    pub(crate) by: u32,
+pub(crate) struct Idle {
+    /// Its line.
+    pub(crate) line: u32,
+    pub(crate) why: Why,
 }
 
-/// Makes the table. Tells of the first rules that no call reaches, by their lines.
-pub(crate) fn compile<S: Grow>(
-    mut draft: Draft<S>,
-) -> Result<(Policy<S>, S::List<Shadowed>), Unfit> {
+/// Why a rule does nothing.
+#[derive(Clone, Copy)]
+pub(crate) enum Why {
+    /// No call reaches it: the rule on this line decides about all of them.
+    Shadowed(u32),
+    /// It limits calls that are denied anyway.
+    Denied,
+}
+
+/// Makes the table. Tells of the first rules that do nothing.
+pub(crate) fn compile<S: Grow>(mut draft: Draft<S>) -> Result<(Policy<S>, S::List<Idle>), Unfit> {
     defaults(&mut draft)?;
     crate::sort::sort(S::items(&mut draft.pairs));
     let keys = keys::<S>(&draft.pairs)?;
@@ -190,7 +237,7 @@ pub(crate) fn compile<S: Grow>(
         targets: S::empty(),
         needs: S::empty(),
         follows: S::empty(),
-        reached: S::zeroed(draft.rules.len())?,
+        useful: S::zeroed(draft.rules.len())?,
         section: Section::FIRST,
         section_entries: 0,
     };
@@ -208,6 +255,7 @@ pub(crate) fn compile<S: Grow>(
             name,
             line,
             matches,
+            rates,
             ..
         }) = draft.profiles.get(place)
         else {
@@ -227,11 +275,19 @@ pub(crate) fn compile<S: Grow>(
             name,
             line,
             matches,
+            rates,
             setup,
             running,
         };
         S::push(&mut profiles, profile)?;
     }
+    // Who runs a vCPU is seen only where no `KVM_RUN` passes unseen.
+    let asks_for_vcpus = table.needs.iter().any(Need::asks_for_vcpus);
+    let (shortcuts, section_shortcuts) = if table.section.0 > 1 || asks_for_vcpus {
+        (S::empty(), table.shortcuts)
+    } else {
+        (table.shortcuts, S::empty())
+    };
     let policy = Policy {
         name: draft.name,
         version: draft.version,
@@ -240,7 +296,10 @@ pub(crate) fn compile<S: Grow>(
         ids: draft.ids,
         patterns: draft.patterns,
         pattern_bytes: draft.pattern_bytes,
-        shortcuts: table.shortcuts,
+        rates: draft.rates,
+        dids: draft.dids,
+        shortcuts,
+        section_shortcuts,
         dispatch: table.dispatch,
         section_entries: table.section_entries,
         entries: table.entries,
@@ -254,8 +313,8 @@ pub(crate) fn compile<S: Grow>(
         needs: table.needs,
         follows: table.follows,
     };
-    let shadowed = shadowed(&policy, &draft.pairs, &mut table.reached)?;
-    Ok((policy, shadowed))
+    let idle = idle(&policy, &draft.pairs, &mut table.useful)?;
+    Ok((policy, idle))
 }
 
 /// Puts the defaults behind the rules, in the order of the text: each speaks about every command,
@@ -278,11 +337,12 @@ fn defaults<S: Grow>(draft: &mut Draft<S>) -> Result<(), OutOfMemory> {
             is_conditional: false,
             reason: Span::default(),
             is_default: true,
+            is_limit: false,
             profile,
         });
         S::push(&mut draft.rules, default)?;
         for surface in Surface::ALL {
-            let pair = Pair::new(profile, surface, None, rule, None);
+            let pair = Pair::new(profile, surface, None, Turn::of_rule(rule), None);
             S::push(&mut draft.pairs, pair)?;
         }
     }
@@ -332,21 +392,31 @@ fn in_phase<S: Grow>(pairs: &[Pair], phase: Phase) -> Result<S::List<Pair>, OutO
     Ok(list)
 }
 
-/// The first rules that stand in no chain, in any order.
-fn shadowed<S: Grow>(
+/// The first rules that stand in no chain, and limits in front of none that allows something, in any
+/// order.
+fn idle<S: Grow>(
     policy: &Policy<S>,
     pairs: &[Pair],
-    reached: &mut S::List<u8>,
-) -> Result<S::List<Shadowed>, OutOfMemory> {
+    useful: &mut S::List<u8>,
+) -> Result<S::List<Idle>, OutOfMemory> {
     let mut list = S::empty();
     for pair in pairs {
-        let Some(reached) = S::items(reached).get_mut(usize::from(pair.rule)) else {
+        let Some(useful) = S::items(useful).get_mut(pair.rule()) else {
             continue;
         };
-        if *reached != 0 || list.len() > limits::DIAGNOSES {
+        let Some(rule) = policy.rules.get(pair.rule()) else {
+            continue;
+        };
+        if *useful != 0 || list.len() > limits::DIAGNOSES {
             continue;
         }
-        *reached = 1;
+        *useful = 1;
+        let line = rule.line;
+        if rule.is_limit {
+            let why = Why::Denied;
+            S::push(&mut list, Idle { line, why })?;
+            continue;
+        }
         let command = pair.target.number.map_or(u32::MAX, |number| number.command);
         let phase = pair.phase.unwrap_or(Phase::Setup);
         let section = policy.section(ProfileId(pair.profile), phase);
@@ -360,14 +430,9 @@ fn shadowed<S: Grow>(
                     .filter(|rule| rule.is_final())
             })
         });
-        if let (Some(rule), Some(last)) = (policy.rules.get(usize::from(pair.rule)), last) {
-            S::push(
-                &mut list,
-                Shadowed {
-                    rule: rule.line,
-                    by: last.line,
-                },
-            )?;
+        if let Some(last) = last {
+            let why = Why::Shadowed(last.line);
+            S::push(&mut list, Idle { line, why })?;
         }
     }
     Ok(list)
@@ -382,8 +447,8 @@ struct Table<S: Grow> {
     targets: S::List<Target>,
     needs: S::List<Need>,
     follows: S::List<Follow>,
-    /// Which rules stand in some chain.
-    reached: S::List<u8>,
+    /// Which rules stand in some chain; of limits, in one that allows something.
+    useful: S::List<u8>,
     /// The section that is being made.
     section: Section,
     /// How many entries each of those before it has.
@@ -484,9 +549,10 @@ impl<S: Grow> Table<S> {
         left.place = left.place.saturating_add(1);
         let command = key.and_then(|key| key.number).map(|number| number.command);
         let start = self.links.len();
-        let mut need = Needed::new(own.first().and_then(Pair::command));
+        let noted = key.and_then(|key| key.noted(&draft.dids));
+        let mut need = Needed::new(own.first().and_then(Pair::command).or(noted));
         for (index, pair) in Merged::new(own, stars) {
-            let Some(found) = draft.rules.get(usize::from(pair.rule)) else {
+            let Some(found) = draft.rules.get(pair.rule()) else {
                 break;
             };
             if self.links.len() >= limits::LINKS {
@@ -499,16 +565,13 @@ impl<S: Grow> Table<S> {
             S::push(
                 &mut self.links,
                 Link {
-                    rule: pair.rule,
+                    rule: pair.turn.rule,
                     target,
                     conditions,
                 },
             )?;
             need.add::<S>(draft, conditions);
-            if let Some(reached) = S::items(&mut self.reached).get_mut(usize::from(pair.rule)) {
-                *reached = 1;
-            }
-            if let (0, true, Some(key)) = (index, found.is_plain_allow(), key) {
+            if let (0, true, Some(key), None) = (index, found.is_plain_allow(), key, noted) {
                 self.offer_shortcut(key, start);
             }
             if found.is_final() {
@@ -516,6 +579,20 @@ impl<S: Grow> Table<S> {
             }
         }
         let links = self.links.get(start..).unwrap_or_default();
+        let rule_of = |link: &Link| draft.rules.get(usize::from(link.rule));
+        let mut rules = links.iter().filter_map(rule_of);
+        let allows = rules.any(|rule| rule.action == Action::Allow);
+        for link in links {
+            if rule_of(link).is_some_and(|rule| allows || !rule.is_limit) {
+                if let Some(useful) = S::items(&mut self.useful).get_mut(usize::from(link.rule)) {
+                    *useful = 1;
+                }
+            }
+        }
+        // What is refused in any case does nothing that could be noted.
+        if let (Some(noted), Some(number), true) = (noted, command, allows) {
+            need.add_noted(noted, number);
+        }
         let entry = Entry {
             command: command.unwrap_or(0),
             head: Head {
@@ -572,14 +649,14 @@ impl<'p> Iterator for Merged<'p> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let pair = match (self.own.first(), self.stars.first()) {
-            (Some(own), Some(star)) if star.rule < own.rule => star,
+            (Some(own), Some(star)) if star.turn < own.turn => star,
             (Some(own), _) => own,
             (None, Some(star)) => star,
             (None, None) => return None,
         };
         // A command that a rule names twice is there twice; the default is in both.
-        take_while(&mut self.own, |own| own.rule == pair.rule);
-        take_while(&mut self.stars, |star| star.rule == pair.rule);
+        take_while(&mut self.own, |own| own.turn == pair.turn);
+        take_while(&mut self.stars, |star| star.turn == pair.turn);
         self.count += 1;
         Some((self.count - 1, pair))
     }

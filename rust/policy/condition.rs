@@ -6,7 +6,6 @@
 //! becomes an offset here.
 
 use crate::diagnosis::{Fault, Mistake};
-use crate::features::Feature;
 use crate::lexer::{Lexer, Sign, Token, TokenKind};
 use crate::operand::{Names, Operand, Subject, What};
 use crate::parser::{expected, is_reserved, Parser};
@@ -216,8 +215,9 @@ impl<'t, S: Grow> Parser<'t, S> {
                 if let Some(when) = found.when {
                     self.push(token.span, when)?;
                 }
-                if found.operand.is_state() {
-                    self.uses(Feature::State, token.span);
+                if let What::Did(did) = found.operand.what {
+                    let place = self.place_of_did(did, token)?;
+                    return Ok(Ok(found.operand.of_did(place)));
                 }
                 Ok(Ok(found.operand))
             }
@@ -326,21 +326,21 @@ impl<'t, S: Grow> Parser<'t, S> {
         Err(Mistake::new(whole, Kind::NotPowerOfTwo { value }).into())
     }
 
-    fn push_check(&mut self, at: Span, check: Check) -> Result<(), Fault> {
+    pub(crate) fn push_check(&mut self, at: Span, check: Check) -> Result<(), Fault> {
         if self.draft.checks.len() >= limits::POLICY_CONDITIONS {
             return Err(Mistake::new(at, Kind::PolicyTooLarge).into());
         }
         Ok(S::push(&mut self.draft.checks, check)?)
     }
 
-    fn push_term(&mut self, at: Span, term: Term) -> Result<(), Fault> {
+    pub(crate) fn push_term(&mut self, at: Span, term: Term) -> Result<(), Fault> {
         if self.draft.terms.len() >= limits::POLICY_CONDITIONS {
             return Err(Mistake::new(at, Kind::PolicyTooLarge).into());
         }
         Ok(S::push(&mut self.draft.terms, term)?)
     }
 
-    fn push(&mut self, at: Span, condition: Condition) -> Result<(), Fault> {
+    pub(crate) fn push(&mut self, at: Span, condition: Condition) -> Result<(), Fault> {
         if self.draft.conditions.len() >= limits::POLICY_CONDITIONS {
             return Err(Mistake::new(at, Kind::PolicyTooLarge).into());
         }

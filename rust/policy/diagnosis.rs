@@ -5,7 +5,8 @@
 use core::cmp::Ordering;
 
 use crate::schema::{Command, Field};
-use crate::{limits, sort, By, Feature, Grow, OutOfMemory, Span, Storage, Surface};
+use crate::state::Scope;
+use crate::{limits, sort, By, Grow, OutOfMemory, Quantity, Span, Storage, Surface};
 
 /// Why a text is no policy.
 pub enum Rejection<S: Storage> {
@@ -252,11 +253,6 @@ pub enum Kind {
     },
     /// `default audit`.
     DefaultAudit,
-    /// A part of the language that whoever embeds the engine cannot carry out.
-    Unsupported {
-        /// Which.
-        feature: Feature,
-    },
     /// A word that is kept for a later version.
     Reserved,
     /// A first word that is no statement.
@@ -329,22 +325,27 @@ pub enum Kind {
         /// Whether the rule speaks about this surface alone.
         alone: bool,
     },
-    /// `vm.` for calls that belong to no VM.
-    NoVm {
-        /// What they are on.
+    /// A part of the state that the calls do not have.
+    NotThere {
+        /// Which calls have it.
+        scope: Scope,
+        /// What those are on that do not.
         surface: Surface,
         /// Whether the rule speaks about this surface alone.
         alone: bool,
     },
-    /// `vcpu.` for calls that are not on a vCPU.
-    NoVcpu {
-        /// What they are on.
-        surface: Surface,
-        /// Whether the rule speaks about this surface alone.
-        alone: bool,
-    },
+    /// `vm.slot` for calls that set no memory slot.
+    NoSlot,
     /// No such part of the state.
     UnknownState,
+    /// No such command or variant to have been done.
+    UnknownDid,
+    /// A command that is on no VM.
+    DidElsewhere,
+    /// `vm.did(KVM_RUN)`.
+    DidRun,
+    /// More than [`limits::DIDS`].
+    TooManyDids,
     /// No such capability.
     UnknownCapability,
     /// An operator that says nothing about what is so or not.
@@ -360,6 +361,37 @@ pub enum Kind {
         /// Those.
         words: &'static [&'static str],
     },
+
+    // Limits.
+    /// Neither something that can be counted nor a command.
+    UnknownLimit,
+    /// A second limit of the same.
+    LimitAgain {
+        /// The line of the first.
+        line: u32,
+    },
+    /// A limit of 0.
+    LimitOfNothing,
+    /// A limit that nothing can reach.
+    LimitTooLarge,
+    /// `per profile` of what is not summed up.
+    NotPerProfile {
+        /// What.
+        quantity: Quantity,
+    },
+    /// A rate of what is not called.
+    RateOfQuantity {
+        /// What.
+        quantity: Quantity,
+    },
+    /// A rate in no time that there is.
+    RateUnit,
+    /// `per profile` behind a rate.
+    RatePerProfile,
+    /// More than [`limits::RATES`].
+    TooManyRates,
+    /// `while` or `if` in a limit.
+    LimitWithCondition,
 
     // Conditions.
     /// A field that the command's argument does not have.
@@ -478,6 +510,8 @@ pub enum Kind {
         /// The line of the rule that decides about all its calls.
         line: u32,
     },
+    /// A limit of calls that are denied anyway.
+    LimitOfDenied,
     /// A constant that belongs to other fields.
     ConstantOfOther {
         /// Those that belong to this one.
@@ -507,6 +541,7 @@ impl Kind {
         matches!(
             self,
             Self::Unreachable { .. }
+                | Self::LimitOfDenied
                 | Self::ConstantOfOther { .. }
                 | Self::EqualToBits
                 | Self::OnlyComm
@@ -547,6 +582,20 @@ pub enum Expected {
     Capability,
     /// A capability.
     CapabilityName,
+    /// `(` and a command.
+    Did,
+    /// A command or a variant of one.
+    DidName,
+    /// What is limited.
+    Limited,
+    /// How much there may be.
+    Count,
+    /// How often something may be called.
+    Rate,
+    /// The word `profile`.
+    Profile,
+    /// Whatever follows a limit.
+    AfterLimit,
     /// What a default does.
     DefaultAction,
     /// Nothing.

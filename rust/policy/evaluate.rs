@@ -10,7 +10,7 @@ use crate::fetch::{number, selects, size, tail_bytes, Bytes};
 use crate::table::{bucket, BUCKETS};
 use crate::{
     Action, Check, Condition, Elements, Entry, FieldAt, Head, Phase, Policy, ProfileId, Quantifier,
-    Rule, Section, Space, Span, Storage, Surface, Term, Test, Within,
+    Rate, Rule, Section, Space, Span, Storage, Surface, Term, Test, Within,
 };
 
 /// One intercepted call.
@@ -47,6 +47,17 @@ pub struct Decision {
     pub verdict: Verdict,
 }
 
+/// Whether a command is allowed without a look at the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plain {
+    /// By this link.
+    Allow(u32),
+    /// It is not.
+    No,
+    /// That depends on who calls: see [`Policy::knows_callers`].
+    ByCaller,
+}
+
 /// What conditions look at: a slice for each [`Space`], in their order. Behind the bytes of each
 /// stand [`PADDING`](crate::PADDING) more, so that every number can be read as 64 bits.
 type Spaces<'a> = [&'a [u8]; 5];
@@ -70,16 +81,51 @@ impl<S: Storage> Policy<S> {
     /// upper half.
     #[inline]
     pub fn plain_allow_in_register(&self, surface: Surface, register: u64) -> Option<u32> {
-        self.plain_allow_in(Section::FIRST, surface, register)
+        match self.plain_in_register(surface, register) {
+            Plain::Allow(link) => Some(link),
+            Plain::No | Plain::ByCaller => None,
+        }
     }
 
-    /// The same for the callers of a section.
+    /// The same, for who asks [`Self::plain_allow_in`] where that may say more.
+    #[inline]
+    pub fn plain_in_register(&self, surface: Surface, register: u64) -> Plain {
+        // CAST: the low half is looked up, the whole compared.
+        match self.shortcuts.get(bucket(surface, register as u32)) {
+            Some(shortcut) if u64::from(shortcut.command) == register => {
+                Plain::Allow(shortcut.link)
+            }
+            Some(_) => Plain::No,
+            None => Plain::ByCaller,
+        }
+    }
+
+    /// The same for the callers of a section, in a policy that [`Self::knows_callers`].
     #[inline]
     pub fn plain_allow_in(&self, section: Section, surface: Surface, register: u64) -> Option<u32> {
         // CAST: the low half is looked up, the whole compared.
         let place = usize::from(section.0) * BUCKETS + bucket(surface, register as u32);
-        let shortcut = self.shortcuts.get(place)?;
+        let shortcut = self.section_shortcuts.get(place)?;
         (u64::from(shortcut.command) == register).then_some(shortcut.link)
+    }
+
+    /// Whether it must be known of each call who makes it, and what his VM has done: there is more than
+    /// one section, or a rule looks at vCPUs.
+    #[inline]
+    pub fn knows_callers(&self) -> bool {
+        self.shortcuts.is_empty()
+    }
+
+    /// How many sections there are.
+    pub fn sections(&self) -> usize {
+        let last = self.profiles.iter().map(|profile| profile.running.0).max();
+        usize::from(last.unwrap_or(0)) + 1
+    }
+
+    /// A rate of a profile: what bit `index` of [`Reads::rates`](crate::Reads::rates) stands for.
+    pub fn rate(&self, profile: ProfileId, index: usize) -> Option<Rate> {
+        let rates = self.profiles.get(profile.index())?.rates;
+        rates.of(&self.rates)?.get(index).copied()
     }
 
     /// What the calls of a profile are looked up in. Those on a file that belongs to no VM are in

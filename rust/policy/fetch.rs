@@ -258,10 +258,22 @@ impl Reads {
         }
     }
 
-    /// Whether nothing of the caller's memory is looked at.
+    /// Whether nothing is looked at but the call itself, and nothing noted.
     #[inline]
     pub fn is_nothing(&self) -> bool {
-        self.argument == 0 && self.tail.is_none() && self.follows.is_empty()
+        !self.anything
+    }
+
+    /// Whether more is looked at than the call and the caller's memory, or something noted.
+    #[inline]
+    pub fn asks_more(&self) -> bool {
+        self.noted || self.rates != 0 || !self.state.is_empty()
+    }
+
+    /// Whether something of the caller's memory is looked at.
+    #[inline]
+    pub fn is_of_memory(&self) -> bool {
+        self.argument > 0 || self.tail.is_some() || !self.follows.is_empty()
     }
 }
 

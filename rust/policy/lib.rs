@@ -5,10 +5,11 @@
 //! A text walks through this crate from left to right:
 //!
 //! ```text
-//! text.rs -> lexer.rs -> parser.rs, profile.rs, rule.rs -> condition.rs, operand.rs, value.rs -> compile.rs, need.rs -> table.rs
+//! text.rs -> lexer.rs -> parser.rs, profile.rs, rule.rs, limit.rs -> condition.rs, operand.rs, value.rs -> compile.rs, need.rs -> table.rs
 //!               mistakes -> diagnosis.rs -> message.rs, excerpt.rs
-//! a caller -> caller.rs, glob.rs (its profile, once); its VM -> state.rs
-//! a call -> fetch.rs (what must be read of its argument) -> evaluate.rs (the verdict)
+//! a caller -> caller.rs, glob.rs (its profile, once); its VM -> state.rs, did.rs
+//! a call -> fetch.rs (what must be read of its argument) -> evaluate.rs (the verdict),
+//!     noted.rs (what it changes, if it succeeds)
 //! ```
 //!
 //! One source serves the kernel module (Kbuild) and host programs (Cargo). There is no allocator
@@ -36,17 +37,19 @@ mod caller;
 mod compile;
 mod condition;
 mod diagnosis;
+mod did;
 mod evaluate;
 mod excerpt;
-mod features;
 mod fetch;
 mod glob;
 #[cfg(any(test, feature = "std"))]
 mod heap;
 mod lexer;
+mod limit;
 pub mod limits;
 mod message;
 mod need;
+mod noted;
 mod number;
 mod operand;
 mod parser;
@@ -68,22 +71,25 @@ mod wording;
 
 pub use caller::{By, Caller, ProfileId};
 pub use diagnosis::{Diagnoses, Diagnosis, Expected, Kind, Rejection};
-pub use evaluate::{Decision, Request, Verdict};
+pub use did::{Did, DidKey};
+pub use evaluate::{Decision, Plain, Request, Verdict};
 pub use excerpt::{Excerpt, Report};
-pub use features::{Feature, Features};
 pub use fetch::{Buffer, Bytes, Fetched, Memory, Piece, Unread, PADDING};
 #[cfg(any(test, feature = "std"))]
 pub use heap::Heap;
+pub use limit::Quantity;
 pub use message::Message;
-pub use parser::{check, check_for, parse, Checked};
+pub use noted::{effect, growth, slot_named, Effect, Growth, Iova};
+pub use parser::{check, parse, Checked};
 pub use schema::Surface;
+pub use sort::sort;
 pub use span::Span;
-pub use state::{Irqchip, State};
+pub use state::{Irqchip, State, StateNeed};
 pub use storage::{Grow, InList, OutOfMemory, Static, Storage};
 pub use suggest::nearest;
 pub use table::{
     Action, Behind, Bucket, Check, Condition, Conditions, Elements, Entry, FieldAt, Follow, Head,
-    Link, Match, Need, Phase, Policy, Profile, Quantifier, Range, Reads, Rule, Section, Shortcut,
-    Space, Tail, Target, Term, Test, Tests, Within,
+    Link, Match, Need, Phase, Policy, Profile, Quantifier, Range, Rate, Reads, Rule, Section,
+    Shortcut, Space, Tail, Target, Term, Test, Tests, Within,
 };
 pub use whole::{Complete, Part, Whole, WHOLE_BYTES};

@@ -26,6 +26,10 @@ pub const POLICY_SET_VALUES: usize = 65536;
 /// Pairs of a rule and a command that it speaks about; the links of a compiled policy. Where a profile
 /// tells phases apart, a rule for both is in two.
 pub const LINKS: usize = 32768;
+/// Different commands and variants of some that `vm.did()` asks for in a policy.
+pub const DIDS: usize = 32;
+/// Rates of a profile.
+pub const RATES: usize = 16;
 /// Bytes of a policy's name.
 pub const NAME_BYTES: usize = 64;
 /// Bytes of a policy's version.

@@ -8,10 +8,10 @@ use crate::schema::{self, Argument, Command, Field, Variant};
 use crate::state::{self, Scope};
 use crate::suggest::nearest;
 use crate::wording::{expected_text, expected_words, list, Choice, Code, Names, Quoted, Surfaces};
-use crate::{limits, By, Diagnosis, Expected, Feature, Kind, Surface};
+use crate::{limits, By, Diagnosis, Did, Expected, Kind, Quantity, Surface};
 
-const STATEMENTS: [&str; 8] = [
-    "policy", "profile", "match", "default", "allow", "deny", "audit", "end",
+const STATEMENTS: [&str; 9] = [
+    "policy", "profile", "match", "limit", "default", "allow", "deny", "audit", "end",
 ];
 const OPERATORS: [&str; 5] = ["in", "has", "any-of", "subset", "aligned"];
 
@@ -232,26 +232,6 @@ impl Display for Message<'_> {
             Kind::DefaultAudit => {
                 f.write_str("`audit` decides nothing; a default is `allow` or `deny`")
             }
-            Kind::Unsupported {
-                feature: Feature::Profiles,
-            } => write!(
-                f,
-                "profile {found}: this version of the module does not tell callers apart yet, and \
-                 takes policies with `profile other` alone"
-            ),
-            Kind::Unsupported {
-                feature: Feature::Phases,
-            } => write!(
-                f,
-                "{found}: this version of the module does not tell yet whether a VM is in setup or \
-                 running"
-            ),
-            Kind::Unsupported {
-                feature: Feature::State,
-            } => write!(
-                f,
-                "{found}: this version of the module does not know yet what a VM has done"
-            ),
             Kind::Reserved => write!(f, "{found} is reserved for a later version"),
             Kind::UnknownStatement => {
                 write!(f, "unknown statement {found}")?;
@@ -385,17 +365,99 @@ impl Display for Message<'_> {
                 surface.name(),
                 Elsewhere(Scope::Vm, alone)
             ),
-            Kind::NoVm { surface, alone } => write!(
+            Kind::NotThere {
+                scope,
+                surface,
+                alone,
+            } => {
+                let (about, none) = match scope {
+                    Scope::Vm => ("a VM", "belongs to none"),
+                    Scope::Vcpu => ("a vCPU", "is on none"),
+                    Scope::Slot => ("a memory slot", "sets none"),
+                    Scope::Profile => ("the VMs of a profile", "makes them no more"),
+                    Scope::Dma => ("DMA mappings", "makes none"),
+                    // All calls have it.
+                    Scope::All => ("calls", "is none"),
+                };
+                write!(
+                    f,
+                    "{found} is about {about}, and a call on `{}` {none}; {}",
+                    surface.name(),
+                    Elsewhere(scope, alone)
+                )
+            }
+            Kind::NoSlot => write!(
                 f,
-                "{found} is about a VM, and a call on `{}` belongs to none; {}",
-                surface.name(),
-                Elsewhere(Scope::Vm, alone)
+                "{found} is the size of the slot that a call sets, and only \
+                 KVM_SET_USER_MEMORY_REGION and KVM_SET_USER_MEMORY_REGION2 set one"
             ),
-            Kind::NoVcpu { surface, alone } => write!(
+            Kind::UnknownDid => {
+                write!(f, "unknown command {found}")?;
+                suggest_or(f, nearest(word, Did::names()), |f| {
+                    f.write_str(
+                        "; expected a command of a VM, its vCPUs or devices, or a variant of one",
+                    )
+                })
+            }
+            Kind::DidElsewhere => write!(
                 f,
-                "{found} is about a vCPU, and a call on `{}` is on none; {}",
-                surface.name(),
-                Elsewhere(Scope::Vcpu, alone)
+                "{found} is called on no VM; `vm.did` knows what was done on a VM, its vCPUs and \
+                 its devices"
+            ),
+            Kind::DidRun => f.write_str("whether a vCPU of the VM has run is `vm.running`"),
+            Kind::TooManyDids => write!(
+                f,
+                "too many different commands in `vm.did`; a policy has at most {}",
+                limits::DIDS
+            ),
+
+            Kind::UnknownLimit => {
+                write!(f, "there is no limit of {found}")?;
+                let names = Quantity::ALL.map(Quantity::name);
+                suggest_or(f, nearest(word, names), |f| {
+                    write!(f, "; expected {} or a command", Names(names.iter().copied()))
+                })
+            }
+            Kind::LimitAgain { line } => {
+                write!(f, "a second limit of {found}; the first is on line {line}")
+            }
+            Kind::LimitOfNothing => {
+                f.write_str("a limit of 0 would refuse every such call; write `deny` and the command")
+            }
+            Kind::LimitTooLarge => write!(
+                f,
+                "{found} is too large: nothing can reach it, these are numbers of 32 bits"
+            ),
+            Kind::NotPerProfile {
+                quantity: Quantity::Vms,
+            } => f.write_str("`vms` are those of the profile in any case; leave `per profile` out"),
+            Kind::NotPerProfile { quantity } => write!(
+                f,
+                "`{}` are not summed up over the VMs of a profile; `vcpus` and `memory` are",
+                quantity.name()
+            ),
+            Kind::RateOfQuantity { quantity } => write!(
+                f,
+                "`{}` are counted and not called: a rate is one of a command, such as `limit \
+                 KVM_SET_USER_MEMORY_REGION 1000/s`",
+                quantity.name()
+            ),
+            Kind::RateUnit => write!(
+                f,
+                "{found} is no rate: calls are counted by the second, `/s`, or the minute, `/min`"
+            ),
+            Kind::RatePerProfile => {
+                f.write_str("a rate is that of each VM or file; leave `per profile` out")
+            }
+            Kind::TooManyRates => write!(
+                f,
+                "too many rates; a profile has at most {}",
+                limits::RATES
+            ),
+            Kind::LimitWithCondition => write!(
+                f,
+                "{found} has no place in a limit, which holds for every call; write a rule, such as \
+                 `deny KVM_CREATE_VCPU if vm.vcpus >= 64 and ...`"
             ),
             Kind::UnknownState => {
                 let names = || state::FIELDS.iter().map(|field| field.name);
@@ -577,6 +639,9 @@ impl Display for Message<'_> {
                 f,
                 "no call reaches this rule: the one on line {line} decides about all of them"
             ),
+            Kind::LimitOfDenied => {
+                f.write_str("this limit does nothing: no rule of the profile allows such a call")
+            }
             Kind::ConstantOfOther { constants } => {
                 write!(f, "{found} belongs to other fields; this one has ")?;
                 Names(named(constants)).fmt(f)

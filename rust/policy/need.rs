@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which bytes of the caller's memory the rules of a chain look at.
+//! What the rules of a chain look at: which bytes of the caller's memory, and what of the VM's state.
 
 use crate::compile::Draft;
-use crate::schema::{Command, Len};
+use crate::schema::{Argument, Command, Direction, Len};
+use crate::state::{StateNeed, EXCEEDED};
 use crate::{
     Check, Condition, Conditions, FieldAt, Follow, Grow, Link, Need, OutOfMemory, Reads, Space,
     Span, Tail, Term, Whole, Within,
@@ -40,13 +41,32 @@ impl Needed {
             for condition in tests.others.of(&draft.conditions).unwrap_or_default() {
                 reads.look_at(condition, &draft.terms);
             }
-            if reads.argument > 0 {
-                reads.whole = whole;
-                reads.sized_by = whole.sized_by;
-                if let Some(place) = whole.sized_by {
-                    reads.up_to(place.offset, place.width.into());
+            reads.sized(whole);
+        }
+    }
+
+    /// For the chain of a command that changes what is known: its struct is read, whether or not a rule
+    /// looks at it, so that it is known what was carried out.
+    pub(crate) fn add_noted(&mut self, command: &'static Command, number: u32) {
+        let [native, compat] = self.wholes;
+        let tells = command.number != command.compat_number;
+        for (reads, whole, is_compat) in [
+            (&mut self.need.native, native, false),
+            (&mut self.need.compat, compat, true),
+        ] {
+            reads.noted = true;
+            match command.argument {
+                Argument::Struct(found) if found.direction != Direction::Out => {
+                    let is_compat = match tells {
+                        true => number == command.compat_number,
+                        false => is_compat,
+                    };
+                    let layout = found.compat.filter(|_| is_compat);
+                    reads.up_to(0, layout.map_or(found.size, |layout| layout.size));
                 }
+                _ => {}
             }
+            reads.sized(whole);
         }
     }
 
@@ -86,7 +106,9 @@ impl Needed {
         let span = Span::between(start, follows.len());
         for reads in [&mut self.need.native, &mut self.need.compat] {
             reads.follows = span;
-            reads.at_once = reads.one_piece().unwrap_or(0);
+            let more = !reads.state.is_empty() || reads.rates != 0 || reads.noted;
+            reads.at_once = reads.one_piece().filter(|_| !more).unwrap_or(0);
+            reads.anything = more || reads.is_of_memory();
         }
         if needs.last() != Some(&self.need) {
             S::push(needs, self.need)?;
@@ -126,6 +148,15 @@ impl Tail {
     }
 }
 
+impl Need {
+    /// Whether something about vCPUs and who runs them is looked at.
+    pub(crate) fn asks_for_vcpus(&self) -> bool {
+        [self.native, self.compat]
+            .iter()
+            .any(|reads| reads.state.has(StateNeed::VCPU.and(StateNeed::THREAD_VCPU)))
+    }
+}
+
 impl Reads {
     /// See [`Reads::at_once`].
     fn one_piece(&self) -> Option<u32> {
@@ -135,6 +166,17 @@ impl Reads {
             && self.tail.is_none()
             && self.follows.is_empty())
         .then_some(self.whole.fixed)
+    }
+
+    /// What is looked at of an argument is a part of it.
+    fn sized(&mut self, whole: Whole) {
+        if self.argument > 0 {
+            self.whole = whole;
+            self.sized_by = whole.sized_by;
+            if let Some(place) = whole.sized_by {
+                self.up_to(place.offset, place.width.into());
+            }
+        }
     }
 
     fn up_to(&mut self, offset: u32, bytes: u32) {
@@ -181,18 +223,26 @@ impl Reads {
     }
 
     fn look_at_check(&mut self, check: &Check) {
-        self.state |= check.space == Space::State;
-        if check.space == Space::Argument {
-            self.up_to(check.offset, check.width.into());
+        match check.space {
+            Space::Argument => self.up_to(check.offset, check.width.into()),
+            Space::State => {
+                self.state = self.state.and(StateNeed::at(check.offset));
+                if check.offset == EXCEEDED {
+                    let [low, high, ..] = check.mask.to_le_bytes();
+                    self.rates |= u16::from_le_bytes([low, high]);
+                }
+            }
+            Space::Call | Space::Followed | Space::Element => {}
         }
     }
 
     /// What is behind a pointer is read because of the `When` in front of it, and elements because
     /// of the `Each`.
     fn look_at_field(&mut self, at: FieldAt) {
-        self.state |= at.space == Space::State;
-        if at.space == Space::Argument {
-            self.up_to(at.offset, at.width().into());
+        match at.space {
+            Space::Argument => self.up_to(at.offset, at.width().into()),
+            Space::State => self.state = self.state.and(StateNeed::at(at.offset)),
+            Space::Call | Space::Followed | Space::Element => {}
         }
     }
 }

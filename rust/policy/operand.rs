@@ -3,6 +3,7 @@
 //! Names in conditions: from the path of a field to the place where it stands.
 
 use crate::diagnosis::{Fault, Mistake};
+use crate::did::{self, Did};
 use crate::fetch::size;
 use crate::lexer::{Lexer, Sign, Token, TokenKind};
 use crate::parser::expected;
@@ -10,7 +11,7 @@ use crate::rule::Surfaces;
 use crate::schema::{
     self, Argument, Array, At, Command, Direction, Field, FieldKind, Len, Variant,
 };
-use crate::state::{self, Like, Scope};
+use crate::state::{self, Like, Scope, DID};
 use crate::{
     number, Behind, Condition, Elements, Expected, FieldAt, Kind, Space, Span, State, Tail, Term,
     Test, Within,
@@ -62,6 +63,8 @@ pub(crate) enum What {
     Bit(u8),
     /// One of a few words, by its place.
     Word(&'static [&'static str]),
+    /// Whether this was done: its place among what the policy asks for is not known yet.
+    Did(Did),
     Sum,
 }
 
@@ -153,18 +156,23 @@ impl Names {
         })
     }
 
-    /// What begins with `vm.`, `vcpu.` or `thread.`.
+    /// What begins with `vm.`, `vcpu.`, `thread.`, `profile.` or `file.`.
     fn state(&self, lexer: &mut Lexer<'_>, token: Token) -> Result<Operand, Fault> {
         let Some(field) = state::named(lexer.str(token)) else {
             return Err(Mistake::new(token.span, Kind::UnknownState).into());
         };
         if let Some(surface) = self.surfaces.without(field.scope) {
             let alone = self.surfaces.are_alike();
-            let kind = match field.scope {
-                Scope::Vcpu => Kind::NoVcpu { surface, alone },
-                _ => Kind::NoVm { surface, alone },
+            let scope = field.scope;
+            let kind = Kind::NotThere {
+                scope,
+                surface,
+                alone,
             };
             return Err(Mistake::new(token.span, kind).into());
+        }
+        if field.scope == Scope::Slot && !self.command.is_some_and(sets_slot) {
+            return Err(Mistake::new(token.span, Kind::NoSlot).into());
         }
         let mut offset = field.offset;
         let mut constants = &[][..];
@@ -181,6 +189,7 @@ impl Names {
                 offset = offset.saturating_add(number / 8);
                 What::Bit(1 << (number % 8))
             }
+            Like::Dids => What::Did(did::did(lexer)?),
         };
         Ok(Operand {
             subject: Subject::Field(FieldAt::new(Space::State, offset, field.width, false)),
@@ -368,6 +377,14 @@ impl Names {
     }
 }
 
+/// Whether a command sets a memory slot.
+pub(crate) fn sets_slot(command: &Command) -> bool {
+    matches!(
+        command.name,
+        "KVM_SET_USER_MEMORY_REGION" | "KVM_SET_USER_MEMORY_REGION2"
+    )
+}
+
 /// `(NAME)` behind `vm.cap`: the number of a capability.
 fn capability(lexer: &mut Lexer<'_>) -> Result<u32, Fault> {
     let open = lexer.next();
@@ -471,9 +488,14 @@ impl Operand {
         }
     }
 
-    /// Whether it is part of what a VM has done, or of who of it calls.
-    pub(crate) fn is_state(&self) -> bool {
-        matches!(self.subject, Subject::Field(at) if at.space == Space::State)
+    /// Whether what was asked for last was done: bit `place` of those.
+    pub(crate) fn of_did(self, place: u32) -> Self {
+        let offset = DID.saturating_add(place / 8);
+        Self {
+            subject: Subject::Field(FieldAt::new(Space::State, offset, 1, false)),
+            what: What::Bit(1 << (place % 8)),
+            ..self
+        }
     }
 
     /// Whether numbers can be added to it.
@@ -485,7 +507,7 @@ impl Operand {
     pub(crate) fn no_bits(&self, aligned: bool) -> Option<Kind> {
         match self.what {
             What::Compat => Some(Kind::CompatOperator),
-            What::Flag | What::Bit(_) => Some(Kind::FlagOperator),
+            What::Flag | What::Bit(_) | What::Did(_) => Some(Kind::FlagOperator),
             What::Word(_) => Some(Kind::WordOperator),
             What::Count => Some(Kind::BitsOfCount),
             What::Sum if !aligned => Some(Kind::BitsOfSum),
@@ -503,7 +525,7 @@ impl Operand {
                 _ => Some(Kind::CompatOperator),
             };
         }
-        if matches!(self.what, What::Flag | What::Bit(_)) {
+        if matches!(self.what, What::Flag | What::Bit(_) | What::Did(_)) {
             return match test {
                 Test::Equal(0 | 1) | Test::NotEqual(0 | 1) => None,
                 Test::Equal(_) | Test::NotEqual(_) => Some(Kind::FlagValue),

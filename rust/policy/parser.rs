@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Statements: one a line, from `policy` to `end`. Rules are read in [`crate::rule`].
+//! Statements: one a line, from `policy` to `end`. Rules are read in [`crate::rule`], limits in
+//! [`crate::limit`].
 //!
 //! A line with a mistake is noted and left; the next line is read as if nothing had happened, so
 //! that one run tells all mistakes. Nothing is compiled when there is one.
 
-use crate::compile::{compile, Draft, Shadowed, Unfit};
+use crate::compile::{compile, Draft, Idle, Unfit, Why};
 use crate::diagnosis::{Fault, Mistake};
-use crate::features::{Feature, Features};
 use crate::lexer::{Lexer, Token, TokenKind};
 use crate::profile::Open;
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) const DEFAULT_ERRNO: u16 = 1;
 
 /// Words that only a later version understands, at the beginning of a line or further on.
-const RESERVED: [&str; 2] = ["limit", "on"];
+const RESERVED: [&str; 1] = ["on"];
 
 /// A policy, and what is odd about its text.
 pub struct Checked<S: Storage> {
@@ -36,12 +36,6 @@ pub fn parse<S: Grow>(text: &[u8]) -> Result<Policy<S>, Rejection<S>> {
 
 /// Compiles a text and keeps the warnings.
 pub fn check<S: Grow>(text: &[u8]) -> Result<Checked<S>, Rejection<S>> {
-    check_for(text, Features::ALL)
-}
-
-/// The same for one who can carry out so much of the language. A text that says more is rejected, if
-/// it has no other mistake.
-pub fn check_for<S: Grow>(text: &[u8], features: Features) -> Result<Checked<S>, Rejection<S>> {
     let mut diagnoses = Diagnoses::none();
     let checked = match text::check(text) {
         Ok(checked) => checked,
@@ -52,7 +46,6 @@ pub fn check_for<S: Grow>(text: &[u8], features: Features) -> Result<Checked<S>,
     };
     let mut parser = Parser::<S>::new(checked, diagnoses);
     parser.statements()?;
-    parser.refuse_all_but(features)?;
     parser.diagnoses.sort();
     if !parser.diagnoses.list.is_empty() {
         return Err(Rejection::Mistakes(parser.diagnoses));
@@ -65,10 +58,13 @@ pub fn check_for<S: Grow>(text: &[u8], features: Features) -> Result<Checked<S>,
     } = parser;
     let last_rule = draft.rules.last().map_or(1, |rule| rule.line);
     match compile(draft) {
-        Ok((policy, shadowed)) => {
-            for &Shadowed { rule, by } in shadowed.iter() {
-                let kind = Kind::Unreachable { line: by };
-                warnings.note(text, Mistake::new(line_of(checked, rule), kind))?;
+        Ok((policy, idle)) => {
+            for &Idle { line, why } in idle.iter() {
+                let kind = match why {
+                    Why::Shadowed(line) => Kind::Unreachable { line },
+                    Why::Denied => Kind::LimitOfDenied,
+                };
+                warnings.note(text, Mistake::new(line_of(checked, line), kind))?;
             }
             warnings.sort();
             Ok(Checked { policy, warnings })
@@ -105,9 +101,6 @@ pub(crate) struct Parser<'t, S: Grow> {
     /// Whether there has been one at all.
     pub(crate) has_profile: bool,
     ended: bool,
-    /// Where each [`Feature`] was first needed.
-    used: [Option<Span>; Feature::ALL.len()],
-
     pub(crate) draft: Draft<S>,
 }
 
@@ -123,7 +116,6 @@ impl<'t, S: Grow> Parser<'t, S> {
             open: None,
             has_profile: false,
             ended: false,
-            used: [None; Feature::ALL.len()],
             draft: Draft::new(),
         }
     }
@@ -148,26 +140,6 @@ impl<'t, S: Grow> Parser<'t, S> {
     /// Notes what is odd about a line that was read long ago.
     pub(crate) fn odd(&mut self, mistake: Mistake) -> Result<(), OutOfMemory> {
         self.warnings.note(self.text.as_bytes(), mistake)
-    }
-
-    /// Notes that something needs a part of the language that not everybody can carry out.
-    pub(crate) fn uses(&mut self, feature: Feature, at: Span) {
-        if let Some(used) = self.used.get_mut(feature as usize) {
-            used.get_or_insert(at);
-        }
-    }
-
-    /// Rejects what cannot be carried out. Of a text with mistakes these are told first.
-    fn refuse_all_but(&mut self, features: Features) -> Result<(), OutOfMemory> {
-        if !self.diagnoses.list.is_empty() {
-            return Ok(());
-        }
-        for (feature, used) in Feature::ALL.into_iter().zip(self.used) {
-            if let (Some(at), false) = (used, features.has(feature)) {
-                self.note(Mistake::new(at, Kind::Unsupported { feature }).into())?;
-            }
-        }
-        Ok(())
     }
 
     /// A piece of the text.
@@ -257,6 +229,7 @@ impl<'t, S: Grow> Parser<'t, S> {
                 },
             ),
             "audit" => self.rule(lexer, first, Action::Audit),
+            "limit" => self.limit(lexer, first),
             "end" => self.end(lexer, first),
             _ if is_reserved(word) => mistake(Kind::Reserved),
             _ => mistake(Kind::UnknownStatement),
@@ -329,6 +302,7 @@ impl<'t, S: Grow> Parser<'t, S> {
                 is_conditional: false,
                 reason: Span::default(),
                 is_default: true,
+                is_limit: false,
                 profile,
             });
         }

@@ -5,8 +5,8 @@
 use crate::caller::By;
 use crate::compile::Beginning;
 use crate::diagnosis::{Fault, Mistake};
-use crate::features::Feature;
 use crate::lexer::{Lexer, Sign, Token, TokenKind};
+use crate::limit::Quantity;
 use crate::parser::{expected, line_end, name, Parser, Seen};
 use crate::{limits, number, Expected, Grow, Kind, Match, OutOfMemory, Range, Span};
 
@@ -19,6 +19,8 @@ pub(crate) struct Open {
     pub(crate) default: Seen,
     /// The lines of its `match`, in the order of [`By::ALL`].
     matched: [Option<u32>; By::ALL.len()],
+    /// The lines of its limits, in the order of [`Quantity::ALL`]: of each VM, and of all together.
+    pub(crate) limited: [[Option<u32>; 2]; Quantity::ALL.len()],
     /// Whether it has a `match`, be it one with a mistake.
     has_match: bool,
     /// Whether it has a rule or a default.
@@ -35,6 +37,7 @@ impl Open {
             is_other: false,
             default: Seen::No,
             matched: [None; By::ALL.len()],
+            limited: [[None; 2]; Quantity::ALL.len()],
             has_match: false,
             has_rules: false,
             is_assumed: true,
@@ -74,14 +77,13 @@ impl<'t, S: Grow> Parser<'t, S> {
         }
         line_end(lexer)?;
         let is_other = self.str(name) == "other";
-        if !is_other {
-            self.uses(Feature::Profiles, name);
-        }
         let start = self.draft.matches.len();
+        let rates = self.draft.rates.len();
         let beginning = Beginning {
             name,
             line: self.line(),
             matches: Span::between(start, start),
+            rates: Span::between(rates, rates),
             default: None,
         };
         S::push(&mut self.draft.profiles, beginning)?;

@@ -2,9 +2,8 @@
 
 //! Rules: `ACTION [SURFACE] COMMAND, ... [while PHASE] [if ...] [errno NAME] [reason "TEXT"]`.
 
-use crate::compile::{Pair, Read};
+use crate::compile::{Pair, Read, Turn};
 use crate::diagnosis::{Fault, Mistake};
-use crate::features::Feature;
 use crate::lexer::{Lexer, Sign, Token, TokenKind};
 use crate::operand::Names;
 use crate::parser::{expected, is_reserved, Parser};
@@ -39,10 +38,12 @@ impl<'t, S: Grow> Parser<'t, S> {
             is_conditional: false,
             reason: Span::default(),
             is_default: false,
+            is_limit: false,
             profile: self.profile_id(),
         };
         let pairs = self.draft.pairs.len();
-        self.commands(lexer)?;
+        let turn = Turn::of_rule(self.next_rule());
+        self.commands(lexer, turn)?;
         let mut done = Part::Commands;
         loop {
             let token = lexer.next();
@@ -106,8 +107,12 @@ impl<'t, S: Grow> Parser<'t, S> {
         for pair in S::items(&mut self.draft.pairs).iter_mut().skip(first) {
             pair.set_phase(phase);
         }
-        self.uses(Feature::Phases, word.span);
         Ok(())
+    }
+
+    /// The place of the rule that is being read. `limits` keeps it within 16 bits.
+    pub(crate) fn next_rule(&self) -> u16 {
+        u16::try_from(self.draft.rules.len()).unwrap_or(u16::MAX)
     }
 
     /// The surfaces of the pairs from `first` on.
@@ -171,7 +176,7 @@ impl<'t, S: Grow> Parser<'t, S> {
     }
 
     /// `[SURFACE] COMMAND, ...`, noted as pairs of the rule that is being read and a command.
-    fn commands(&mut self, lexer: &mut Lexer<'t>) -> Result<(), Fault> {
+    pub(crate) fn commands(&mut self, lexer: &mut Lexer<'t>, turn: Turn) -> Result<(), Fault> {
         let first = lexer.peek();
         let surface = Surface::from_name(lexer.str(first));
         if surface.is_some() {
@@ -188,7 +193,7 @@ impl<'t, S: Grow> Parser<'t, S> {
         let mut alone = true;
         loop {
             let token = lexer.next();
-            let star = self.command(lexer, token, surface, alone)?;
+            let star = self.command(lexer, token, turn, surface, alone)?;
             let more = lexer.peek().kind == TokenKind::Sign(Sign::Comma);
             if star && (more || !alone) {
                 return Err(Mistake::new(token.span, Kind::StarNotAlone).into());
@@ -206,6 +211,7 @@ impl<'t, S: Grow> Parser<'t, S> {
         &mut self,
         lexer: &Lexer<'t>,
         token: Token,
+        turn: Turn,
         surface: Option<Surface>,
         first: bool,
     ) -> Result<bool, Fault> {
@@ -213,7 +219,7 @@ impl<'t, S: Grow> Parser<'t, S> {
         let word = lexer.str(token);
         match token.kind {
             TokenKind::Sign(Sign::Star) => match surface {
-                Some(surface) => self.pair(token, surface, None, None)?,
+                Some(surface) => self.pair(token, turn, surface, None, None)?,
                 None => return mistake(Kind::NeedsSurface),
             },
             TokenKind::Word if number::is_meant(word) => {
@@ -223,7 +229,7 @@ impl<'t, S: Grow> Parser<'t, S> {
                     Err(kind) => return mistake(kind),
                 };
                 match surface {
-                    Some(surface) => self.number(token, surface, number)?,
+                    Some(surface) => self.number(token, turn, surface, number)?,
                     None => return mistake(Kind::NeedsSurface),
                 }
             }
@@ -249,11 +255,11 @@ impl<'t, S: Grow> Parser<'t, S> {
                 match surface {
                     None => {
                         for surface in command.surfaces() {
-                            self.known(token, surface, command)?;
+                            self.known(token, turn, surface, command)?;
                         }
                     }
                     Some(surface) if command.is_on(surface) => {
-                        self.known(token, surface, command)?;
+                        self.known(token, turn, surface, command)?;
                     }
                     Some(surface) => return mistake(Kind::NotOnSurface { surface }),
                 }
@@ -265,28 +271,36 @@ impl<'t, S: Grow> Parser<'t, S> {
     }
 
     /// A number that the schema knows is the command of that name.
-    fn number(&mut self, token: Token, surface: Surface, number: u32) -> Result<(), Fault> {
+    fn number(
+        &mut self,
+        token: Token,
+        turn: Turn,
+        surface: Surface,
+        number: u32,
+    ) -> Result<(), Fault> {
         let judged_as = surface.judged_as(number);
         if judged_as != surface {
             let kind = Kind::JudgedAs { surface, judged_as };
             return Err(Mistake::new(token.span, kind).into());
         }
         match schema::command_by_number(surface, number) {
-            Some(command) => self.known(token, surface, command),
-            None => self.pair(token, surface, Some(number), None),
+            Some(command) => self.known(token, turn, surface, command),
+            None => self.pair(token, turn, surface, Some(number), None),
         }
     }
 
     /// A command has two numbers where 32-bit callers pass another one.
-    fn known(
+    pub(crate) fn known(
         &mut self,
         token: Token,
+        turn: Turn,
         surface: Surface,
         command: &'static Command,
     ) -> Result<(), Fault> {
-        self.pair(token, surface, Some(command.number), Some(command))?;
+        self.pair(token, turn, surface, Some(command.number), Some(command))?;
         if command.compat_number != command.number {
-            self.pair(token, surface, Some(command.compat_number), Some(command))?;
+            let number = Some(command.compat_number);
+            self.pair(token, turn, surface, number, Some(command))?;
         }
         Ok(())
     }
@@ -294,6 +308,7 @@ impl<'t, S: Grow> Parser<'t, S> {
     fn pair(
         &mut self,
         token: Token,
+        turn: Turn,
         surface: Surface,
         number: Option<u32>,
         command: Option<&'static Command>,
@@ -301,12 +316,10 @@ impl<'t, S: Grow> Parser<'t, S> {
         if self.draft.pairs.len() >= limits::LINKS {
             return Err(Mistake::new(token.span, Kind::TooManyLinks).into());
         }
-        // `limits` keeps rules within 16 bits.
-        let rule = u16::try_from(self.draft.rules.len()).unwrap_or(u16::MAX);
         let profile = self.profile_id();
         Ok(S::push(
             &mut self.draft.pairs,
-            Pair::new(profile, surface, number, rule, command),
+            Pair::new(profile, surface, number, turn, command),
         )?)
     }
 }
@@ -355,7 +368,7 @@ enum Callers {
 }
 
 impl Layout {
-    fn of(pair: &Pair) -> Self {
+    pub(crate) fn of(pair: &Pair) -> Self {
         let command = pair.command();
         let another = matches!(
             command.map(|command| &command.argument),
@@ -390,7 +403,7 @@ impl Layout {
 }
 
 /// Whether a word is written as the names of commands are.
-fn looks_like_command(word: &str) -> bool {
+pub(crate) fn looks_like_command(word: &str) -> bool {
     word.split_once('_').is_some_and(|(family, _)| {
         matches!(
             family,
@@ -434,7 +447,7 @@ pub(crate) fn errno(lexer: &mut Lexer<'_>) -> Result<u16, Fault> {
 }
 
 /// What follows `reason`, without its quotes.
-fn reason(lexer: &mut Lexer<'_>) -> Result<Span, Fault> {
+pub(crate) fn reason(lexer: &mut Lexer<'_>) -> Result<Span, Fault> {
     let token = lexer.next();
     let inside = Span {
         start: token.span.start.saturating_add(1),

@@ -5,7 +5,7 @@
 mod commands;
 mod constants;
 mod errno;
-mod notation;
+pub(crate) mod notation;
 
 /// A kind of file whose ioctls a policy speaks about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -365,6 +365,11 @@ impl Command {
         self.handled.iter().map(|handled| handled.surface)
     }
 
+    /// Whether callers of some word size call it by this number.
+    pub fn has_number(&self, number: u32) -> bool {
+        number == self.number || number == self.compat_number
+    }
+
     /// Whether a surface has it.
     pub fn is_on(&self, surface: Surface) -> bool {
         self.surfaces().any(|here| here == surface)
@@ -403,9 +408,9 @@ pub(crate) fn index_of(command: &Command) -> Option<u16> {
 
 /// The ioctl that a surface knows by that number, of 64-bit or of 32-bit callers.
 pub fn command_by_number(surface: Surface, number: u32) -> Option<&'static Command> {
-    commands().iter().find(|command| {
-        (command.number == number || command.compat_number == number) && command.is_on(surface)
-    })
+    commands()
+        .iter()
+        .find(|command| command.has_number(number) && command.is_on(surface))
 }
 
 /// Every error name with its number, in order of the numbers.

@@ -7,8 +7,8 @@
 use core::ops::ControlFlow;
 
 use crate::{
-    limits, parse, schema, Action, Bytes, Check, Expected, FieldAt, Grow, Kind, Policy, Rejection,
-    Request, Space, Span, Surface, Test, Verdict,
+    parse, schema, Action, Bytes, Check, Expected, FieldAt, Grow, Kind, Policy, Rejection, Request,
+    Space, Span, Surface, Test, Verdict,
 };
 
 use Surface::{Kvm, KvmDevice, KvmVcpu, KvmVm};
@@ -100,8 +100,22 @@ macro_rules! for_each_engine_test {
             the_state_is_looked_at
             capabilities_are_bits
             the_state_is_asked_for_where_it_is_looked_at
-            what_cannot_be_carried_out_is_refused
             a_match_by_comm_alone_is_odd
+            each_limit_is_kept_exactly
+            memory_is_limited_where_it_grows
+            what_takes_nothing_is_not_limited
+            no_mapping_escapes
+            limits_of_a_profile_are_sums
+            limits_stand_in_front
+            a_limit_has_an_errno_that_suits
+            rates_are_told_and_looked_at
+            a_limit_of_what_is_denied_is_odd
+            what_is_noted_has_no_shortcut
+            effects_of_calls
+            what_was_done_is_a_bit
+            each_bit_of_what_was_done
+            what_was_done_outlives_its_policy
+            parts_of_the_state_are_told_apart
         }
     };
 }
@@ -134,8 +148,10 @@ macro_rules! policy {
 // Behind the macros, which it uses.
 mod callers;
 mod fields;
+mod limits;
+mod noted;
 mod sev;
-pub use {callers::*, fields::*, sev::*};
+pub use {callers::*, fields::*, limits::*, noted::*, sev::*};
 
 const EPERM: Verdict = Verdict::Deny { errno: 1 };
 const EINVAL: Verdict = Verdict::Deny { errno: 22 };
@@ -846,7 +862,7 @@ pub fn mistakes_beyond_the_limit_are_counted<S: Grow>() -> Outcome {
     let Err(Rejection::Mistakes(diagnoses)) = parse::<S>(text.as_bytes()) else {
         return Err(line!());
     };
-    check!(diagnoses.list.len() == limits::DIAGNOSES && diagnoses.more == 6);
+    check!(diagnoses.list.len() == crate::limits::DIAGNOSES && diagnoses.more == 6);
     Ok(())
 }
 
@@ -908,6 +924,8 @@ mod tests {
                     include_str!("selftest/fields.rs"),
                     include_str!("selftest/sev.rs"),
                     include_str!("selftest/callers.rs"),
+                    include_str!("selftest/limits.rs"),
+                    include_str!("selftest/noted.rs"),
                 ];
                 let written = files.iter().flat_map(|file| file.lines()).filter_map(|line| {
                     line.strip_prefix("pub fn ")?.split('<').next()

@@ -6,7 +6,7 @@
 //! cannot know, and a kernel module has no use for the panic.
 
 /// Sorts from the least to the greatest. Equal items may change places.
-pub(crate) fn sort<T: Copy + Ord>(items: &mut [T]) {
+pub fn sort<T: Ord>(items: &mut [T]) {
     let len = items.len();
     for root in (0..len / 2).rev() {
         sift_down(items, root);
@@ -21,7 +21,7 @@ pub(crate) fn sort<T: Copy + Ord>(items: &mut [T]) {
 }
 
 /// Lets an item sink until it is no less than both below it.
-fn sift_down<T: Copy + Ord>(heap: &mut [T], mut root: usize) {
+fn sift_down<T: Ord>(heap: &mut [T], mut root: usize) {
     loop {
         let left = root * 2 + 1;
         let right = left + 1;
@@ -39,15 +39,13 @@ fn sift_down<T: Copy + Ord>(heap: &mut [T], mut root: usize) {
     }
 }
 
-fn exchange<T: Copy>(items: &mut [T], a: usize, b: usize) {
-    let (Some(&at_a), Some(&at_b)) = (items.get(a), items.get(b)) else {
+fn exchange<T>(items: &mut [T], a: usize, b: usize) {
+    let (low, high) = (a.min(b), a.max(b));
+    let Some((front, back)) = items.split_at_mut_checked(high) else {
         return;
     };
-    if let Some(item) = items.get_mut(a) {
-        *item = at_b;
-    }
-    if let Some(item) = items.get_mut(b) {
-        *item = at_a;
+    if let (Some(low), Some(high)) = (front.get_mut(low), back.first_mut()) {
+        core::mem::swap(low, high);
     }
 }
 

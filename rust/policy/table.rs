@@ -7,7 +7,8 @@
 //! dispatch[surface][low byte] -> entries[section]: command, command, ... any    (one bucket)
 //!                                   |
 //!                                   head -> links: rule, rule, ... the last one is unconditional
-//! shortcuts[section][surface][low byte] -> the link that allows the bucket's first plainly allowed command
+//! shortcuts[surface][low byte] -> the link that allows the bucket's first plainly allowed command
+//! section_shortcuts[section][surface][low byte] -> the same where there are several sections
 //! links -> conditions: with the offsets of this very command's argument
 //! head -> needs: which bytes of the caller's memory the conditions of the chain look at
 //! ```
@@ -21,7 +22,7 @@
 //! commands, so that one dispatch serves all.
 
 use crate::schema::{Len, Place, Selector};
-use crate::{By, Grow, OutOfMemory, Span, Storage, Surface, Whole};
+use crate::{By, Did, Grow, OutOfMemory, Span, StateNeed, Storage, Surface, Whole};
 
 /// A compiled policy. Its text stays with its owner: [`Span`]s of `name`, `version` and `reason`
 /// point into it.
@@ -40,8 +41,15 @@ pub struct Policy<S: Storage> {
     pub patterns: S::List<Span>,
     /// The patterns' bytes.
     pub pattern_bytes: S::List<u8>,
-    /// For each section, surface and low byte, 256 a surface, a command that is plainly allowed.
+    /// The rates of all profiles.
+    pub rates: S::List<Rate>,
+    /// What `vm.did()` asks for, each once.
+    pub dids: S::List<Did>,
+    /// For each surface and low byte, 256 a surface, a command that is plainly allowed. Nothing in a
+    /// policy of several sections: who calls, and when, must be asked first.
     pub shortcuts: S::List<Shortcut>,
+    /// The same for each section of such a policy.
+    pub section_shortcuts: S::List<Shortcut>,
     /// For each surface and low byte, 256 a surface, the bucket.
     pub dispatch: S::List<Bucket>,
     /// How many entries a section has.
@@ -91,7 +99,10 @@ impl<S: Storage> Policy<S> {
             ids: T::copy(&self.ids)?,
             patterns: T::copy(&self.patterns)?,
             pattern_bytes: T::copy(&self.pattern_bytes)?,
+            rates: T::copy(&self.rates)?,
+            dids: T::copy(&self.dids)?,
             shortcuts: T::copy(&self.shortcuts)?,
+            section_shortcuts: T::copy(&self.section_shortcuts)?,
             dispatch: T::copy(&self.dispatch)?,
             section_entries: self.section_entries,
             entries: T::copy(&self.entries)?,
@@ -116,7 +127,10 @@ impl<S: Storage> Policy<S> {
             && *self.ids == *other.ids
             && *self.patterns == *other.patterns
             && *self.pattern_bytes == *other.pattern_bytes
+            && *self.rates == *other.rates
+            && *self.dids == *other.dids
             && *self.shortcuts == *other.shortcuts
+            && *self.section_shortcuts == *other.section_shortcuts
             && *self.dispatch == *other.dispatch
             && self.section_entries == other.section_entries
             && *self.entries == *other.entries
@@ -141,10 +155,21 @@ pub struct Profile {
     pub line: u32,
     /// What must hold of a caller that it speaks for, in [`Policy::matches`]; nothing for `other`.
     pub matches: Span,
+    /// Its rates, in [`Policy::rates`].
+    pub rates: Span,
     /// Its tables until a vCPU of the VM has run, and for calls that are on no VM.
     pub setup: Section,
     /// Its tables from then on; the same where no rule tells both apart.
     pub running: Section,
+}
+
+/// So many calls in some time, of those that a `limit` line names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: u32,
+    /// In how many milliseconds.
+    pub per_ms: u32,
 }
 
 /// The tables of a profile in a phase: what a call is looked up in.
@@ -187,7 +212,8 @@ pub struct Match {
     pub any_of: Span,
 }
 
-/// Where a command stands in the [`Policy::shortcuts`] of a section and in [`Policy::dispatch`].
+/// Where a command stands in [`Policy::shortcuts`], in those of a section and in
+/// [`Policy::dispatch`].
 #[inline]
 pub(crate) fn bucket(surface: Surface, command: u32) -> usize {
     let [low, ..] = command.to_le_bytes();
@@ -315,6 +341,8 @@ pub struct Rule {
     pub reason: Span,
     /// Whether it is the `default` of its profile.
     pub is_default: bool,
+    /// Whether it is a `limit`.
+    pub is_limit: bool,
     /// The profile that it is a part of, in [`Policy::profiles`].
     pub profile: u16,
 }
@@ -561,7 +589,7 @@ pub enum Space {
     Followed,
     /// The element of an array that is being looked at.
     Element,
-    /// What the VM has done so far, and who of it calls.
+    /// What the VM has done so far, and who of it calls: [`State::bytes`](crate::State::bytes).
     State,
 }
 
@@ -615,8 +643,15 @@ pub struct Reads {
     /// The bytes of the whole argument, if they are looked at and nothing else is, and no field tells
     /// how many there are; else 0.
     pub at_once: u32,
-    /// Whether the state of the VM is looked at.
-    pub state: bool,
+    /// What of the state of the VM is looked at.
+    pub state: StateNeed,
+    /// The rates of the profile that a call uses up, a bit for each.
+    pub rates: u16,
+    /// Whether the command changes what is known, if it succeeds: see [`effect`](crate::effect) and
+    /// [`Policy::dids_of`].
+    pub noted: bool,
+    /// Whether there is anything of all this.
+    pub anything: bool,
 }
 
 /// An array at the end of an argument.

@@ -31,6 +31,17 @@ pub(crate) fn expected_text(expected: Expected) -> &'static str {
         Expected::AfterPhase => "`if`, `errno`, `reason` or the end of the line",
         Expected::Capability => "a capability in parentheses: `vm.cap(KVM_CAP_SPLIT_IRQCHIP)`",
         Expected::CapabilityName => "the name of a capability, such as KVM_CAP_SPLIT_IRQCHIP",
+        Expected::Did => {
+            "a command in parentheses: `vm.did(KVM_CREATE_IRQCHIP)`"
+        }
+        Expected::DidName => "the name of a command, such as KVM_CREATE_IRQCHIP",
+        Expected::Limited => {
+            "what is limited: a number of something such as `vcpus`, or how often a command is called"
+        }
+        Expected::Count => "a number such as 64 or 4G",
+        Expected::Rate => "a rate such as 1000/s or 10/min",
+        Expected::Profile => "`profile`",
+        Expected::AfterLimit => "`per profile`, `errno`, `reason` or the end of the line",
         Expected::DefaultAction => "`allow` or `deny`",
         Expected::LineEnd => "the end of the line",
         Expected::DefaultPart => "`errno` or the end of the line",
@@ -64,6 +75,8 @@ pub(crate) fn expected_words(expected: Expected) -> &'static [&'static str] {
         Expected::DefaultPart => &["errno"],
         Expected::By => &["exe", "uid", "gid", "cgroup", "comm", "label"],
         Expected::Phase => &["setup", "running"],
+        Expected::Profile => &["profile"],
+        Expected::AfterLimit => &["per", "errno", "reason"],
         Expected::AfterPhase => &["if", "errno", "reason"],
         Expected::AfterCommand => &["while", "if", "errno", "reason"],
         Expected::AfterCondition => &["and", "errno", "reason"],

@@ -42,7 +42,7 @@ pub(crate) fn run(options: &cli::Try) -> io::Result<Outcome> {
         }
         Err(Rejection::OutOfMemory) => return Err(io::ErrorKind::OutOfMemory.into()),
     };
-    let scene = match Scene::new(options) {
+    let scene = match Scene::new(options, &policy) {
         Ok(scene) => scene,
         Err(what) => {
             complain(&what);
@@ -168,7 +168,11 @@ struct Told<'a>(&'a Trial<'a>, &'a Rule);
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(trial, rule) = self;
-        let what = if rule.is_default { "default" } else { "rule" };
+        let what = match () {
+            () if rule.is_default => "default",
+            () if rule.is_limit => "limit",
+            () => "rule",
+        };
         write!(f, "the {what} on line {}", rule.line)?;
         match trial.str(rule.reason) {
             "" => Ok(()),

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::{fmt, fs};
 
 use anstyle::Reset;
-use portcullis_policy::{check_for, Checked, Diagnoses, Features, Heap, Rejection};
+use portcullis_policy::{check, Checked, Diagnoses, Heap, Rejection};
 
 use crate::located::{Colours, Located};
 use crate::outcome::Outcome;
@@ -49,11 +49,7 @@ fn read_stdin() -> io::Result<Vec<u8>> {
 }
 
 fn one(options: &cli::Check, name: &str, text: &[u8]) -> io::Result<Outcome> {
-    let features = match options.later {
-        true => Features::ALL,
-        false => Features::MODULE,
-    };
-    let (diagnoses, policy) = match check_for::<Heap>(text, features) {
+    let (diagnoses, policy) = match check::<Heap>(text) {
         Ok(Checked { policy, warnings }) => (warnings, Some(policy)),
         Err(Rejection::Mistakes(mistakes)) => (mistakes, None),
         Err(Rejection::OutOfMemory) => return Err(io::ErrorKind::OutOfMemory.into()),

@@ -14,7 +14,7 @@ use crate::{outcome, style};
 ///
 /// Portcullis is a Linux kernel module that checks the ioctls of virtual machine monitors against a
 /// policy. This command works on any machine, with neither the module nor root: it has the module's
-/// own engine and tables in it.
+/// own engine and tables in it. Only `vms` asks the module.
 #[derive(Parser)]
 #[command(name = "portcullis", version, styles = style::HELP, arg_required_else_help = true)]
 #[command(after_help = outcome::help())]
@@ -28,6 +28,7 @@ pub(crate) enum Action {
     Explain(Explain),
     Check(Check),
     Try(Box<Try>),
+    Vms(Vms),
     Schema(Schema),
     Completions(Completions),
     #[command(hide = true)]
@@ -63,12 +64,6 @@ pub(crate) struct Check {
     #[arg(long)]
     pub(crate) deny_warnings: bool,
 
-    /// Take also what this version of the module cannot carry out yet
-    ///
-    /// Without it, a policy is refused as the module would refuse it: it ignores no word of a policy.
-    #[arg(long)]
-    pub(crate) later: bool,
-
     /// Write a JSON object a line to standard output: one for each diagnosis, then one for each file
     #[arg(long)]
     pub(crate) json: bool,
@@ -77,8 +72,8 @@ pub(crate) struct Check {
 /// Say which profile of a policy speaks for a caller, and what becomes of calls
 ///
 /// Nothing is called, and the module is not asked. What is not said of the caller is not known, and
-/// matches nothing; what is not said of the VM, the argument and its fields is 0. The policy may need
-/// what this version of the module cannot carry out yet.
+/// matches nothing; what is not said of the VM, the argument and its fields is 0. No rate is exceeded
+/// unless that is said.
 #[derive(Args)]
 pub(crate) struct Try {
     /// The policy
@@ -113,7 +108,8 @@ pub(crate) struct Try {
     #[arg(long, value_name = "LABEL")]
     pub(crate) label: Option<OsString>,
 
-    /// What the VM has done: vcpus=2, memory=4G, irqchip=split, running, cap=KVM_CAP_SPLIT_IRQCHIP
+    /// What the VM has done: vcpus=2, memory=4G, irqchip=split, running, cap=KVM_CAP_SPLIT_IRQCHIP,
+    /// did=KVM_CREATE_IRQCHIP
     #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',')]
     pub(crate) vm: Vec<String>,
 
@@ -124,6 +120,18 @@ pub(crate) struct Try {
     /// What the calling thread is: vcpu, traced
     #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',')]
     pub(crate) thread: Vec<String>,
+
+    /// What all VMs of the profile have: vms=3, vcpus=12, memory=64G
+    #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',')]
+    pub(crate) profile: Vec<String>,
+
+    /// What was done by the file that the call is on: mappings=1000
+    #[arg(long = "file", value_name = "NAME=VALUE", value_delimiter = ',')]
+    pub(crate) of_file: Vec<String>,
+
+    /// The rates that a call uses up are exceeded
+    #[arg(long)]
+    pub(crate) exceeded: bool,
 
     /// The third argument itself: a number or a constant
     #[arg(long, value_name = "VALUE")]
@@ -136,6 +144,30 @@ pub(crate) struct Try {
     /// The caller is a 32-bit one
     #[arg(long)]
     pub(crate) compat: bool,
+}
+
+/// Show the VMs of this host, who made them, and what became of their calls
+///
+/// The table has what one looks for first; --json has all that the module's file `vms` has, which the
+/// admin guide explains. DENIED and WOULD-DENY are calls on the VM; `-` is what is not known. Needs root
+/// and the module.
+#[derive(Args)]
+pub(crate) struct Vms {
+    /// Only VMs that this profile speaks for
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+
+    /// Only VMs that this process has made
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) pid: Option<u32>,
+
+    /// Print one JSON array of objects instead
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Where securityfs is mounted
+    #[arg(long, value_name = "FOLDER", default_value = "/sys/kernel/security")]
+    pub(crate) root: PathBuf,
 }
 
 /// Print every surface, command, field and constant

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `portcullis`: checks policies before they are loaded, and explains what they can name.
+//! `portcullis`: checks policies before they are loaded, explains what they can name, and shows the VMs
+//! that the module knows.
 //!
 //! It has the engine of the kernel module in it, and says word for word what the module would say.
 
@@ -24,6 +25,7 @@ mod outcome;
 mod schema;
 mod style;
 mod suggest;
+mod vms;
 mod words;
 
 use std::io::{self, ErrorKind};
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         cli::Action::Explain(options) => explain::run(&options),
         cli::Action::Check(options) => check::run(&options),
         cli::Action::Try(options) => attempt::run(&options),
+        cli::Action::Vms(options) => vms::run(&options),
         cli::Action::Schema(options) => schema::run(&options),
         cli::Action::Completions(options) => completions::run(&options),
         cli::Action::Man(options) => man::run(&options),

@@ -7,7 +7,7 @@ mod common;
 use std::path::PathBuf;
 use std::{env, fs, process};
 
-use common::{policies, portcullis, Answer};
+use common::{portcullis, Answer};
 
 const POLICY: &str = r#"policy host version 1
 
@@ -202,6 +202,18 @@ fn what_makes_no_sense_is_told() {
         (&["--vm", "vcpus=5G"], "`vm.vcpus=5G`: expected a number"),
         (&["--vm", "vcpus=x"], "`vm.vcpus=x`: expected a number"),
         (&["--vm", "cap=1"], "unknown capability `1`"),
+        (
+            &["--vm", "did=KVM_CREATE_VCPUS"],
+            "`KVM_CREATE_VCPUS` is no command of a VM; did you mean `KVM_CREATE_VCPU`",
+        ),
+        (
+            &["--profile", "vm=1"],
+            "nothing is known of `profile.vm`; did you mean `profile.vms`?",
+        ),
+        (
+            &["--file", "mappings=8G"],
+            "`file.mappings=8G`: expected a number",
+        ),
         (&["KVM_RUNN"], "KVM_RUN"),
         (&["KVM_MEM_READONLY"], "`KVM_MEM_READONLY` is no command"),
         (
@@ -233,19 +245,95 @@ fn what_makes_no_sense_is_told() {
     assert!(answer.err.contains("cut off"), "{}", answer.err);
 }
 
-/// What a later module can do is refused as this one refuses it, unless one asks for it.
+const LIMITS: &str = r#"policy host version 1
+profile qemu
+    match uid 64055
+    default allow
+    limit vms 2 reason "two are enough"
+    limit vcpus 8 per profile errno EBUSY
+    limit memory 8G
+    limit irqfds 4
+    limit mappings 100
+    limit KVM_SET_USER_MEMORY_REGION 100/s
+    deny kvm-vm KVM_CREATE_VCPU if vm.did(KVM_SEV_SNP_LAUNCH_FINISH) == 1
+profile other
+    default deny
+end
+"#;
+
 #[test]
-fn policies_for_a_later_module() {
-    for file in policies("later") {
-        let name = file.to_str().unwrap();
-        let refused = portcullis(&["check", name]);
-        assert_eq!((refused.code, refused.out.as_str()), (1, ""), "{name}");
-        let expected = fs::read_to_string(file.with_extension("expected")).unwrap();
-        let first = expected.lines().next().unwrap();
-        let first = first.split_once(": ").unwrap().1;
-        assert!(refused.err.contains(first), "{name}: {}", refused.err);
-        let taken = portcullis(&["check", "--later", "--deny-warnings", name]);
-        assert_eq!((taken.code, taken.err.as_str()), (0, ""), "{name}");
+fn limits_are_kept_in_the_state_that_is_said() {
+    let policy = Policy::new("limits", LIMITS);
+    let region = "kvm-vm:KVM_SET_USER_MEMORY_REGION";
+    for (arguments, expected) in [
+        (
+            &["KVM_CREATE_VM"][..],
+            "kvm KVM_CREATE_VM: allow by the default on line 4\n",
+        ),
+        (
+            &["KVM_CREATE_VM", "--profile", "vms=2"],
+            "kvm KVM_CREATE_VM: deny, ENOSPC by the limit on line 5: two are enough\n",
+        ),
+        (
+            &["KVM_CREATE_VCPU", "--profile", "vcpus=8"],
+            "kvm-vm KVM_CREATE_VCPU while setup: deny, EBUSY by the limit on line 6\n",
+        ),
+        (
+            &[
+                "KVM_CREATE_VCPU",
+                "--vm",
+                "did=KVM_SEV_SNP_LAUNCH_FINISH,did=KVM_IRQFD",
+            ],
+            "kvm-vm KVM_CREATE_VCPU while setup: deny, EPERM by the rule on line 11\n",
+        ),
+        (
+            &[region, "--vm", "memory=8G", "--field", "memory_size=4K"],
+            "kvm-vm KVM_SET_USER_MEMORY_REGION while setup: deny, ENOMEM by the limit on line 7\n",
+        ),
+        (
+            &[
+                region,
+                "--vm",
+                "memory=8G,slot=4K",
+                "--field",
+                "memory_size=4K",
+            ],
+            "kvm-vm KVM_SET_USER_MEMORY_REGION while setup: allow by the default on line 4\n",
+        ),
+        (
+            &[region, "--exceeded"],
+            "kvm-vm KVM_SET_USER_MEMORY_REGION while setup: deny, EAGAIN by the limit on line 10\n",
+        ),
+        (
+            &["KVM_IRQFD", "--vm", "irqfds=4"],
+            "kvm-vm KVM_IRQFD while setup: deny, ENOSPC by the limit on line 8\n",
+        ),
+        (
+            &[
+                "KVM_IRQFD",
+                "--vm",
+                "irqfds=4",
+                "--field",
+                "flags=KVM_IRQFD_FLAG_DEASSIGN",
+            ],
+            "kvm-vm KVM_IRQFD while setup: allow by the default on line 4\n",
+        ),
+        (
+            &["VFIO_IOMMU_MAP_DMA", "--file", "mappings=100"],
+            "vfio-container VFIO_IOMMU_MAP_DMA: deny, ENOSPC by the limit on line 9\n",
+        ),
+        (
+            &["IOMMU_IOAS_COPY"],
+            "iommufd IOMMU_IOAS_COPY: deny, ENOSPC by the limit on line 9\n",
+        ),
+    ] {
+        let answer = policy.ask(&[&["--uid", "64055"], arguments].concat());
+        let said = format!("profile qemu (line 2)\n{expected}");
+        assert_eq!(
+            (answer.code, answer.out, answer.err.as_str()),
+            (0, said, ""),
+            "{arguments:?}"
+        );
     }
 }
 
@@ -263,12 +351,7 @@ fn every_part_of_the_state_is_explained_with_a_rule_that_loads() {
         let text = format!("policy t version 1\nprofile other\ndefault allow\n{rule}\nend\n");
         assert!(rule.contains(field.name), "{}", answer.out);
         let policy = Policy::new(&format!("explain-{}", field.name), &text);
-        let answer = portcullis(&[
-            "check",
-            "--later",
-            "--deny-warnings",
-            policy.0.to_str().unwrap(),
-        ]);
+        let answer = portcullis(&["check", "--deny-warnings", policy.0.to_str().unwrap()]);
         assert_eq!((answer.code, answer.err.as_str()), (0, ""), "{text}");
     }
     let answer = portcullis(&["explain", "vm.irqchip"]);

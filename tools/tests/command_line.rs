@@ -8,7 +8,7 @@ use std::{env, fs, process};
 
 use common::portcullis;
 
-const SUBCOMMANDS: [&str; 5] = ["explain", "check", "try", "schema", "completions"];
+const SUBCOMMANDS: [&str; 6] = ["explain", "check", "try", "vms", "schema", "completions"];
 
 #[test]
 fn the_help_names_subcommands_and_exit_codes() {
@@ -36,6 +36,8 @@ fn wrong_usage_is_told_with_the_usage() {
         &["explain"],
         &["check", "--jsno", "x"],
         &["schema", "x"],
+        &["vms", "x"],
+        &["vms", "--pid", "x"],
         &["completions", "command.com"],
     ] {
         let answer = portcullis(arguments);

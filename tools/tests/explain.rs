@@ -315,3 +315,22 @@ fn an_unknown_name_does_not_hide_the_others() {
     assert_eq!(answer.code, 1);
     assert!(answer.out.starts_with("KVM_SMI: an ioctl\n"));
 }
+
+#[test]
+fn limits_are_told_where_they_count() {
+    for (name, expected) in [
+        ("KVM_CREATE_VCPU", Some("`limit vcpus`")),
+        (
+            "KVM_SET_USER_MEMORY_REGION2",
+            Some("`limit memory`, `limit memslots`"),
+        ),
+        ("IOMMU_IOAS_MAP", Some("`limit mappings`")),
+        ("VFIO_SET_IOMMU", Some("`limit mappings`")),
+        ("KVM_RUN", None),
+    ] {
+        let answer = explained(name);
+        let mut lines = answer.out.lines();
+        let found = lines.find_map(|line| line.trim().strip_prefix("limited by"));
+        assert_eq!(found.map(str::trim), expected, "{name}");
+    }
+}

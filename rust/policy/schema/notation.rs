@@ -7,7 +7,10 @@
     reason = "it runs in the compiler, which tells of a panic as of any error"
 )]
 
-use super::{constants::CONSTANTS, Array, Field, FieldKind, Place};
+use super::{
+    commands::COMMANDS, constants::CONSTANTS, Argument, Array, Command, Field, FieldKind, Place,
+    Struct,
+};
 use core::cmp::Ordering;
 
 pub(super) const fn unsigned(
@@ -88,6 +91,45 @@ const fn place_of(name: &str) -> u16 {
         }
     }
     panic!("a table names a constant that is not there")
+}
+
+/// A command of the engine's own tables: a name that is not there does not compile.
+pub(crate) const fn command(name: &str) -> &'static Command {
+    let mut at = 0;
+    while at < COMMANDS.len() {
+        if let Ordering::Equal = compare(COMMANDS[at].name, name) {
+            return &COMMANDS[at];
+        }
+        at += 1;
+    }
+    panic!("a table names a command that is not there")
+}
+
+/// Where a field of such a command is, which callers of both word sizes pass at the same place.
+pub(crate) const fn field(name: &str, path: &str) -> Place {
+    let Argument::Struct(Struct {
+        fields,
+        compat: None,
+        ..
+    }) = command(name).argument
+    else {
+        panic!("a table names a field of what is no struct, or has two layouts")
+    };
+    let mut at = 0;
+    while at < fields.len() {
+        if let (Ordering::Equal, FieldKind::Value { width, .. }) =
+            (compare(fields[at].name, path), fields[at].kind)
+        {
+            return place(fields[at].offset, width);
+        }
+        at += 1;
+    }
+    panic!("a table names a field that is not there, or that is no number")
+}
+
+/// The value of a constant.
+pub(crate) const fn constant(name: &str) -> u64 {
+    CONSTANTS[place_of(name) as usize].value
 }
 
 const fn compare(left: &str, right: &str) -> Ordering {

@@ -4,13 +4,14 @@
 
 use super::{request, Outcome, CREATE_VCPU, EACCES, EINVAL, EPERM, NOBODYS, RUN};
 use crate::{
-    check, check_for, parse, schema, Bytes, Caller, Feature, Features, Grow, Irqchip, Kind, Phase,
-    Policy, ProfileId, Rejection, State, Surface, Verdict,
+    check, parse, schema, Bytes, Caller, Grow, Irqchip, Kind, Phase, Policy, ProfileId, State,
+    StateNeed, Surface, Verdict,
 };
 
 use Surface::{Kvm, KvmVcpu, KvmVm};
 use Verdict::Allow;
 
+const GET_API_VERSION: u32 = 0xae00;
 const CHECK_EXTENSION: u32 = 0xae03;
 
 /// The policy of a whole text; it has no mistake.
@@ -207,9 +208,16 @@ pub fn profiles_have_rules_of_their_own<S: Grow>() -> Outcome {
         let rule = policy.rule(head.link).ok_or(line!())?;
         check!(usize::from(rule.profile) == profile.index());
     }
-    // What a caller sees who is not asked for is what `other` has.
-    check!(policy.plain_allow(KvmVm, CREATE_VCPU).is_some());
-    check!(policy.plain_allow(KvmVcpu, RUN).is_none());
+    // Nobody is let through unasked.
+    check!(policy.knows_callers() && policy.sections() == 2);
+    check!(policy.plain_allow(KvmVm, CREATE_VCPU).is_none());
+    let other = policy
+        .section(ProfileId::OTHER, Phase::Setup)
+        .ok_or(line!())?;
+    check!(policy
+        .plain_allow_in(other, KvmVm, CREATE_VCPU.into())
+        .is_some());
+    check!(policy.plain_allow_in(other, KvmVcpu, RUN.into()).is_none());
     Ok(())
 }
 
@@ -222,7 +230,7 @@ pub fn a_phase_has_rules_of_its_own<S: Grow>() -> Outcome {
         "deny kvm-vm KVM_CREATE_VCPU while running errno EACCES",
         "allow kvm-vcpu KVM_RUN while running if arg == 0",
         "allow kvm-vcpu KVM_RUN while setup",
-        "allow kvm KVM_CREATE_VM",
+        "allow kvm KVM_GET_API_VERSION",
         "audit kvm-vm * while running",
     );
     let nobody = Caller::default();
@@ -235,17 +243,25 @@ pub fn a_phase_has_rules_of_its_own<S: Grow>() -> Outcome {
     check!(say(Phase::Running, KvmVcpu, RUN, 0) == Some(Allow));
     check!(say(Phase::Running, KvmVcpu, RUN, 1) == Some(EPERM));
     for phase in Phase::ALL {
-        check!(say(phase, Kvm, 0xae01, 0) == Some(Allow));
+        check!(say(phase, Kvm, GET_API_VERSION, 0) == Some(Allow));
         check!(say(phase, Kvm, CHECK_EXTENSION, 0) == Some(EPERM));
     }
     // A plain allow is one comparison in its phase.
     let running = policy.section(ProfileId::OTHER, Phase::Running);
     let running = running.ok_or(line!())?;
-    check!(policy.plain_allow(KvmVm, CREATE_VCPU).is_some());
+    let setup = policy.section(ProfileId::OTHER, Phase::Setup);
+    let setup = setup.ok_or(line!())?;
+    check!(policy.knows_callers() && policy.sections() == 2);
+    check!(policy.plain_allow(KvmVm, CREATE_VCPU).is_none());
+    check!(policy
+        .plain_allow_in(setup, KvmVm, CREATE_VCPU.into())
+        .is_some());
     check!(policy
         .plain_allow_in(running, KvmVm, CREATE_VCPU.into())
         .is_none());
-    check!(policy.plain_allow_in(running, Kvm, 0xae01).is_some());
+    check!(policy
+        .plain_allow_in(running, Kvm, GET_API_VERSION.into())
+        .is_some());
     Ok(())
 }
 
@@ -356,12 +372,50 @@ pub fn the_state_is_looked_at<S: Grow>() -> Outcome {
                 ..new
             },
         ),
+        ("vm.irqfds == 6", State { irqfds: 6, ..new }),
+        (
+            "vm.ioeventfds == 7",
+            State {
+                ioeventfds: 7,
+                ..new
+            },
+        ),
+        ("vm.zones == 8", State { zones: 8, ..new }),
+        ("vm.devices == 9", State { devices: 9, ..new }),
+        ("vm.did(KVM_CREATE_IRQCHIP) == 1", State { did: 1, ..new }),
+        (
+            "profile.vms == 10",
+            State {
+                profile_vms: 10,
+                ..new
+            },
+        ),
+        (
+            "profile.vcpus == 11",
+            State {
+                profile_vcpus: 11,
+                ..new
+            },
+        ),
+        (
+            "profile.memory > 1T",
+            State {
+                profile_memory: (1 << 40) + 1,
+                ..new
+            },
+        ),
     ];
     for (condition, _) in rows {
+        let (rule, surface, command) = if condition.starts_with("profile.") {
+            ("deny kvm-vm KVM_CREATE_VCPU if ", KvmVm, CREATE_VCPU)
+        } else {
+            ("deny kvm-vcpu KVM_RUN if ", KvmVcpu, RUN)
+        };
         let mut text = [0; 256];
         let mut len = 0;
         for piece in [
-            "policy t version 1\nprofile other\ndefault allow\ndeny kvm-vcpu KVM_RUN if ",
+            "policy t version 1\nprofile other\ndefault allow\n",
+            rule,
             condition,
             "\nend\n",
         ] {
@@ -375,8 +429,8 @@ pub fn the_state_is_looked_at<S: Grow>() -> Outcome {
                 &policy,
                 &Caller::default(),
                 Phase::Setup,
-                KvmVcpu,
-                RUN,
+                surface,
+                command,
                 0,
                 state,
             );
@@ -430,49 +484,18 @@ pub fn the_state_is_asked_for_where_it_is_looked_at<S: Grow>() -> Outcome {
         "deny kvm-vcpu KVM_RUN if arg == 1",
     );
     let head = policy.head(KvmVm, CREATE_VCPU).ok_or(line!())?;
-    check!(policy.reads(head, false).ok_or(line!())?.state);
-    check!(policy.reads(head, true).ok_or(line!())?.state);
-    // It is none of the caller's memory.
-    check!(policy.reads(head, false).ok_or(line!())?.is_nothing());
+    for compat in [false, true] {
+        let reads = policy.reads(head, compat).ok_or(line!())?;
+        check!(reads.state == StateNeed::VCPUS && reads.state.changes());
+        // It is none of the caller's memory.
+        check!(!reads.is_nothing() && !reads.is_of_memory() && reads.at_once == 0);
+    }
     let call = request(KvmVm, CREATE_VCPU, 0);
     check!(policy
         .decide(head, &call, Bytes::default(), |_| {})
         .is_none());
     let head = policy.head(KvmVcpu, RUN).ok_or(line!())?;
-    check!(!policy.reads(head, false).ok_or(line!())?.state);
-    Ok(())
-}
-
-/// Who cannot carry out a part of the language refuses what needs it, and nothing else.
-pub fn what_cannot_be_carried_out_is_refused<S: Grow>() -> Outcome {
-    let rows: [(&[u8], Feature); 3] = [
-        (
-            b"policy t version 1\nprofile a\nmatch uid 1\ndefault deny\nprofile other\ndefault deny\nend\n",
-            Feature::Profiles,
-        ),
-        (
-            b"policy t version 1\nprofile other\ndefault deny\nallow KVM_RUN while setup\nend\n",
-            Feature::Phases,
-        ),
-        (
-            b"policy t version 1\nprofile other\ndefault deny\nallow KVM_RUN if vm.vcpus > 1\nend\n",
-            Feature::State,
-        ),
-    ];
-    for (text, feature) in rows {
-        check!(parse::<S>(text).is_ok());
-        check!(check_for::<S>(text, Features::NONE.and(feature)).is_ok());
-        for other in Feature::ALL.into_iter().filter(|other| *other != feature) {
-            let Err(Rejection::Mistakes(found)) = check_for::<S>(text, Features::NONE.and(other))
-            else {
-                return Err(line!());
-            };
-            let kinds = found.list.iter().map(|diagnosis| diagnosis.kind);
-            check!(kinds.eq([Kind::Unsupported { feature }]));
-        }
-    }
-    let plain = b"policy t version 1\nprofile other\ndefault deny\nallow KVM_RUN if arg > 1\nend\n";
-    check!(check_for::<S>(plain, Features::NONE).is_ok());
+    check!(policy.reads(head, false).ok_or(line!())?.is_nothing());
     Ok(())
 }
 

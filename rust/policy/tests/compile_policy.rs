@@ -41,7 +41,7 @@ fn the_static_table_equals_the_parsed_one() {
 
 #[test]
 fn the_output_is_the_checked_in_one() {
-    let output = compile_policy(&[Path::new("--all-features"), &file("sample.policy")]);
+    let output = compile_policy(&[&file("sample.policy")]);
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert!(output.status.success());
     if env::var_os("UPDATE_EXPECTED").is_some_and(|value| value == "1") {
@@ -67,16 +67,6 @@ fn a_mistake_is_told_as_compilers_do() {
         bad.display()
     );
     assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
-}
-
-/// What is compiled into the module must be what it can carry out.
-#[test]
-fn what_the_module_cannot_do_fails_its_build() {
-    let output = compile_policy(&[&file("sample.policy")]);
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("sample.policy:4:9: error: profile `vmm`: this version of the module"));
 }
 
 #[test]

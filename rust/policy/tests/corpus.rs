@@ -6,8 +6,7 @@
 //! UPDATE_EXPECTED=1 in the environment these files are written instead of compared: read them.
 
 use portcullis_policy::{
-    check, check_for, limits, parse, Bytes, Diagnosis, Features, Heap, Kind, Rejection, Request,
-    Surface,
+    check, limits, parse, Bytes, Diagnosis, Heap, Kind, Rejection, Request, Surface,
 };
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -49,36 +48,6 @@ fn good_policies_load() {
 #[test]
 fn bad_policies_are_told_why() {
     compare("bad", 220, report);
-}
-
-/// What only a later version of the module can do is a policy without a mistake, which it refuses.
-#[test]
-fn policies_for_a_later_module_are_told_why() {
-    compare("later", 4, |text| match check::<Heap>(text) {
-        Ok(checked) => {
-            let warnings = checked.warnings.report(text).to_string();
-            assert_eq!(warnings, "");
-            match check_for::<Heap>(text, Features::MODULE) {
-                Err(Rejection::Mistakes(diagnoses)) => Some(diagnoses.report(text).to_string()),
-                _ => None,
-            }
-        }
-        Err(_) => None,
-    });
-}
-
-/// What the module takes, and what its build compiles into it, must be within what it can do.
-#[test]
-fn the_module_takes_what_is_shipped_for_it() {
-    let shipped = policies("good").into_iter().chain(policies("../../policy"));
-    for path in shipped.chain(policies("../../policy/virtual-patches")) {
-        let text = fs::read(&path).unwrap();
-        assert!(
-            check_for::<Heap>(&text, Features::MODULE).is_ok(),
-            "{}",
-            path.display()
-        );
-    }
 }
 
 #[test]

@@ -52,8 +52,10 @@ fn examples(path: &Path) -> (u32, u32) {
             ["policy", _, "version", version] if version != "VERSION" && version != "word," => {
                 policy = Some(format!("{line}\n"));
             }
+            // A line of the grammar.
+            ["limit", "=", ..] => {}
             // Only lines of literal blocks are indented; those with a caret's bar are diagnoses.
-            ["allow" | "deny" | "audit", ..] if line.starts_with("    ") => {
+            ["allow" | "deny" | "audit" | "limit", ..] if line.starts_with("    ") => {
                 let text =
                     format!("policy t version 1\nprofile other\ndefault allow\n{line}\nend\n");
                 must_compile(&place, &text);

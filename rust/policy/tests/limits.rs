@@ -100,6 +100,36 @@ fn profiles_and_what_they_match() {
     });
 }
 
+#[test]
+fn rates_of_a_profile() {
+    is_met_exactly(limits::RATES, Kind::TooManyRates, |count| {
+        with_rules(&"limit KVM_RUN 10/s\n".repeat(count))
+    });
+    // Each profile has as many.
+    let rates = "limit KVM_RUN 10/min\n".repeat(limits::RATES);
+    let text = format!(
+        "policy p version 1\nprofile a\nmatch uid 1\ndefault allow\n{rates}\
+         profile other\ndefault allow\n{rates}end\n"
+    );
+    assert!(diagnoses(&text).is_none());
+}
+
+#[test]
+fn what_is_asked_for_of_a_policy() {
+    let of_a_vm = |command: &&schema::Command| {
+        command.is_on(Surface::KvmVm) && !command.is_on(Surface::KvmVcpu)
+    };
+    let names: Vec<_> = schema::commands().iter().filter(of_a_vm).collect();
+    is_met_exactly(limits::DIDS, Kind::TooManyDids, |count| {
+        let rule = |command: &&schema::Command| {
+            format!("deny kvm-vm KVM_IRQFD if vm.did({}) == 1\n", command.name)
+        };
+        let rules: String = names.iter().take(count).map(rule).collect();
+        // Once more is the same.
+        with_rules(&format!("{rules}{rules}"))
+    });
+}
+
 /// As many profiles as there may be, each with both phases, and as many rules: within what 16 bits
 /// number.
 #[test]
@@ -123,7 +153,9 @@ fn the_largest_table() {
     let sections = 2 * limits::PROFILES;
     let buckets = Surface::ALL.len() * 256;
     assert_eq!(policy.dispatch.len(), buckets);
-    assert_eq!(policy.shortcuts.len(), sections * buckets);
+    assert!(policy.shortcuts.is_empty());
+    assert_eq!(policy.section_shortcuts.len(), sections * buckets);
+    assert_eq!(policy.sections(), sections);
     assert_eq!(
         policy.entries.len(),
         sections * policy.section_entries as usize
@@ -309,7 +341,17 @@ fn line(size: usize, begin: &str, piece: &str, end: &str) -> String {
 /// Texts of a kind and about a size.
 type Make = fn(usize) -> String;
 
-const KINDS: [(&str, Make); 28] = [
+const KINDS: [(&str, Make); 31] = [
+    ("many limits", |size| {
+        lines(size, 4000, "limit KVM_RUN 1/s\n")
+    }),
+    ("rates of many commands", |size| {
+        line(size, "limit KVM_RUN", ", KVM_IRQFD", " 1/s")
+    }),
+    ("what was done", |size| {
+        let names = many("vm.did(KVM_SEV_LAUNCH_START) == 1", " and ", 16);
+        lines(size, 4000, &format!("deny KVM_IRQFD if {names}\n"))
+    }),
     ("many rules of a phase", |size| {
         lines(size, 4000, "deny kvm-vm KVM_CREATE_VCPU while running\n")
     }),

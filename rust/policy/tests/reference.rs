@@ -32,6 +32,7 @@ struct Tally {
     calls: u64,
     allowed: u64,
     by_rules: u64,
+    by_limits: u64,
     named: u64,
     audited: u64,
     faults: u64,
@@ -46,10 +47,12 @@ impl Tally {
             Outcome::Judged {
                 profile,
                 is_default,
+                is_limit,
                 audits,
                 ..
             } => {
                 self.by_rules += u64::from(!is_default);
+                self.by_limits += u64::from(*is_limit);
                 self.named += u64::from(profile != "other");
                 self.audited += u64::from(!audits.is_empty());
             }
@@ -63,6 +66,7 @@ impl Tally {
             calls: self.calls + other.calls,
             allowed: self.allowed + other.allowed,
             by_rules: self.by_rules + other.by_rules,
+            by_limits: self.by_limits + other.by_limits,
             named: self.named + other.named,
             audited: self.audited + other.audited,
             faults: self.faults + other.faults,
@@ -153,6 +157,7 @@ fn the_engine_decides_as_a_plain_reading_does() {
         "the calls are all alike"
     );
     assert!(total.by_rules > calls / 5, "the rules are missed");
+    assert!(total.by_limits > calls / 50, "limits are missed");
     assert!(total.named > calls / 20, "profiles are missed");
     assert!(total.audited > calls / 50, "audit is missed");
 }

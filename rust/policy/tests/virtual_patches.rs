@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The virtual patches for kinds of files that a machine may lack: vhost, VFIO, iommufd.
+//! The virtual patches for kinds of files that a machine may lack: vhost, VFIO, iommufd; and those that
+//! ask for the state of a VM.
 //!
 //! On a real kernel `tests/qemu/virtual-patches.sh` does this, with the structs of the headers; here
 //! are the same calls, byte by byte, for the engine alone.
 
-use portcullis_policy::{check, Heap, InList, Memory, Request, Surface, Verdict};
+use portcullis_policy::state::Scope;
+use portcullis_policy::{
+    check, Bytes, Heap, InList, Irqchip, Memory, Phase, ProfileId, Request, State, Surface, Verdict,
+};
 use std::collections::BTreeSet;
 use std::{env, fs, path::Path};
 
 const EPERM: u16 = 1;
 const EINVAL: u16 = 22;
+const ENOSPC: u16 = 28;
 
 /// Where the argument lies.
 const ADDRESS: u64 = 0x10_0000;
@@ -23,6 +28,14 @@ struct Row {
     argument: &'static [(u8, u64)],
     /// The errno, where the call is refused.
     refused: Option<u16>,
+    /// What the VM has done.
+    state: State,
+}
+
+impl Row {
+    const fn in_state(self, state: State) -> Self {
+        Self { state, ..self }
+    }
 }
 
 const fn row(
@@ -38,6 +51,7 @@ const fn row(
         command,
         argument,
         refused,
+        state: State::NEW,
     }
 }
 
@@ -49,6 +63,70 @@ const SET_CONFIG: u32 = 0x4008_af74;
 const SET_IRQS: u32 = 0x3b6e;
 const FEATURE: u32 = 0x3b75;
 const GET_DIRTY_BITMAP: u32 = 0x3b8c;
+
+const MAP_DMA: u32 = 0x3b71;
+const UNMAP_DMA: u32 = 0x3b72;
+const IOAS_COPY: u32 = 0x3b83;
+const IOAS_MAP: u32 = 0x3b85;
+const OPTION: u32 = 0x3b87;
+const VFIO_IOAS: u32 = 0x3b88;
+const IOAS_UNMAP: u32 = 0x3b86;
+const IOAS_MAP_FILE: u32 = 0x3b8f;
+const CREATE_VCPU: u32 = 0xae41;
+const RUN: u32 = 0xae80;
+const SET_REGION: u32 = 0x4020_ae46;
+const SET_REGION2: u32 = 0x40a0_ae49;
+const XEN_SET_ATTR: u32 = 0x4048_aec9;
+const SET_MSRS: u32 = 0x4008_ae89;
+const SET_ONE_REG: u32 = 0x4010_aeac;
+const SET_CPUID: u32 = 0x4008_ae8a;
+const SET_CPUID2: u32 = 0x4008_ae90;
+const ENCRYPT_OP: u32 = 0xc008_aeba;
+
+const NEW: State = State::NEW;
+const WITH_APIC: State = State {
+    irqchip: Irqchip::Kernel,
+    ..NEW
+};
+const SPLIT: State = State {
+    irqchip: Irqchip::Split,
+    ..NEW
+};
+const RUNNING: State = State {
+    is_running: true,
+    memslots: 2,
+    ..NEW
+};
+const FULL: State = State {
+    mappings: 65535,
+    ..NEW
+};
+const NEARLY_FULL: State = State {
+    mappings: 65534,
+    ..NEW
+};
+/// KVM_CAP_DIRTY_LOG_RING, KVM_CAP_DIRTY_LOG_RING_ACQ_REL, and the capability beside that.
+const WITH_RING: State = with_cap(192);
+const WITH_ACQ_REL_RING: State = with_cap(223);
+const WITH_ANOTHER: State = with_cap(224);
+const SNP: State = State { kind: 4, ..NEW };
+/// Each file asks for one thing alone: bit 0.
+const LAUNCHED: State = State { did: 1, ..SNP };
+const RAN: State = State {
+    vcpu_ran: true,
+    is_running: true,
+    ..NEW
+};
+const FOREIGN: State = State {
+    vcpu_is_foreign: true,
+    ..RAN
+};
+
+const fn with_cap(cap: usize) -> State {
+    let mut caps = NEW.caps;
+    caps[cap / 64] = 1 << (cap % 64);
+    State { caps, ..NEW }
+}
 
 /// VFIO_IRQ_SET_ACTION_TRIGGER with DATA_NONE, DATA_BOOL, DATA_EVENTFD; ACTION_MASK with DATA_NONE.
 const NONE: u64 = 0x21;
@@ -107,6 +185,74 @@ const ROWS: &[Row] = &[
     row("CVE-2026-31468", Surface::VfioDevice, FEATURE, Some(EPERM), &[(4, 40), (4, GET | PROBE | 11), (4, 0), (4, 2), (4, 0), (4, 1), (8, 0), (8, 4096)]),
     row("CVE-2026-31468", Surface::VfioDevice, FEATURE, None, &[(4, 8), (4, GET | PROBE | 11), (4, 0), (4, 2), (4, 0), (4, 1), (8, 0), (8, 4096)]),
     row("CVE-2026-31468", Surface::VfioDevice, FEATURE, None, &[(4, 40), (4, GET | 10), (4, 0), (4, 2), (4, 0), (4, 1), (8, 0), (8, 4096)]),
+    row("CVE-2018-19406", Surface::KvmVm, CREATE_VCPU, Some(EPERM), &[]),
+    row("CVE-2018-19406", Surface::KvmVm, CREATE_VCPU, None, &[]).in_state(WITH_APIC),
+    row("CVE-2018-19406", Surface::KvmVm, CREATE_VCPU, None, &[]).in_state(SPLIT),
+
+    row("CVE-2019-3882", Surface::VfioContainer, MAP_DMA, Some(ENOSPC), &[(4, 32), (4, 3), (8, 0), (8, 0), (8, 4096)]).in_state(FULL),
+    row("CVE-2019-3882", Surface::VfioContainer, MAP_DMA, None, &[(4, 32), (4, 3), (8, 0), (8, 0), (8, 4096)]).in_state(NEARLY_FULL),
+    row("CVE-2019-3882", Surface::VfioContainer, UNMAP_DMA, None, &[(4, 24), (4, 0), (8, 0), (8, 4096)]).in_state(FULL),
+    row("CVE-2019-3882", Surface::Iommufd, IOAS_MAP, Some(ENOSPC), &[(4, 40)]).in_state(FULL),
+    row("CVE-2019-3882", Surface::Iommufd, IOAS_MAP_FILE, Some(ENOSPC), &[(4, 40)]).in_state(FULL),
+    // However few there are: one call makes many, or they are not counted any more.
+    row("CVE-2019-3882", Surface::Iommufd, IOAS_COPY, Some(ENOSPC), &[(4, 40)]),
+    row("CVE-2019-3882", Surface::Iommufd, VFIO_IOAS, Some(ENOSPC), &[(4, 12), (4, 7), (2, 1), (2, 0)]),
+    row("CVE-2019-3882", Surface::Iommufd, VFIO_IOAS, Some(ENOSPC), &[(4, 12), (4, 0), (2, 2), (2, 0)]),
+    row("CVE-2019-3882", Surface::Iommufd, VFIO_IOAS, None, &[(4, 12), (4, 0), (2, 0), (2, 0)]),
+    // size, option_id, op, __reserved, object_id, val64
+    row("CVE-2019-3882", Surface::Iommufd, OPTION, Some(ENOSPC), &[(4, 24), (4, 1), (2, 0), (2, 0), (4, 7), (8, 0)]),
+    row("CVE-2019-3882", Surface::Iommufd, OPTION, None, &[(4, 24), (4, 1), (2, 1), (2, 0), (4, 7), (8, 0)]),
+    row("CVE-2019-3882", Surface::Iommufd, OPTION, None, &[(4, 24), (4, 1), (2, 0), (2, 0), (4, 7), (8, 1)]),
+    row("CVE-2019-3882", Surface::Iommufd, OPTION, None, &[(4, 24), (4, 0), (2, 0), (2, 0), (4, 0), (8, 0)]),
+    row("CVE-2019-3882", Surface::Iommufd, IOAS_MAP, None, &[(4, 40)]).in_state(NEARLY_FULL),
+    row("CVE-2019-3882", Surface::Iommufd, IOAS_UNMAP, None, &[(4, 24)]).in_state(FULL),
+
+    row("CVE-2020-36310", Surface::KvmVcpu, RUN, Some(EPERM), &[]),
+    row("CVE-2020-36310", Surface::KvmVcpu, RUN, None, &[]).in_state(State { memslots: 1, ..NEW }),
+    row("CVE-2020-36310", Surface::KvmVcpu, RUN, None, &[]).in_state(RUNNING),
+    // slot, flags, guest_phys_addr, memory_size, userspace_addr
+    row("CVE-2020-36310", Surface::KvmVm, SET_REGION, Some(EPERM), &[(4, 0), (4, 0), (8, 0), (8, 0), (8, 0)]).in_state(RUNNING),
+    row("CVE-2020-36310", Surface::KvmVm, SET_REGION2, Some(EPERM), &[(4, 0), (4, 0), (8, 0), (8, 0), (8, 0)]).in_state(RUNNING),
+    row("CVE-2020-36310", Surface::KvmVm, SET_REGION, Some(EPERM), &[(4, 0), (4, 0), (8, 1 << 32), (8, 4096), (8, 0)]).in_state(RUNNING),
+    row("CVE-2020-36310", Surface::KvmVm, SET_REGION, None, &[(4, 1), (4, 0), (8, 0), (8, 0), (8, 0)]).in_state(RUNNING),
+    row("CVE-2020-36310", Surface::KvmVm, SET_REGION, None, &[(4, 0), (4, 1), (8, 0), (8, 4096), (8, 0)]).in_state(RUNNING),
+    row("CVE-2020-36310", Surface::KvmVm, SET_REGION, None, &[(4, 0), (4, 0), (8, 0), (8, 0), (8, 0)]),
+
+    row("CVE-2021-4095", Surface::KvmVm, XEN_SET_ATTR, Some(EPERM), &[(8, 1)]).in_state(WITH_RING),
+    row("CVE-2021-4095", Surface::KvmVm, XEN_SET_ATTR, Some(EPERM), &[(8, 6)]).in_state(WITH_ACQ_REL_RING),
+    row("CVE-2021-4095", Surface::KvmVm, XEN_SET_ATTR, None, &[(8, 1)]).in_state(WITH_ANOTHER),
+    row("CVE-2021-4095", Surface::KvmVm, XEN_SET_ATTR, None, &[(8, 1)]),
+    row("CVE-2021-4095", Surface::KvmVm, XEN_SET_ATTR, None, &[(8, 0)]).in_state(WITH_RING),
+
+    // nmsrs, pad; index, reserved, data
+    row("CVE-2022-2153", Surface::KvmVcpu, SET_MSRS, Some(EPERM), &[(4, 1), (4, 0), (4, 0x4000_00b0), (4, 0), (8, 1)]),
+    row("CVE-2022-2153", Surface::KvmVcpu, SET_MSRS, None, &[(4, 1), (4, 0), (4, 0x4000_00b0), (4, 0), (8, 1)]).in_state(WITH_APIC),
+    row("CVE-2022-2153", Surface::KvmVcpu, SET_MSRS, None, &[(4, 1), (4, 0), (4, 0x4000_00b0), (4, 0), (8, 1)]).in_state(SPLIT),
+    row("CVE-2022-2153", Surface::KvmVcpu, SET_MSRS, None, &[(4, 1), (4, 0), (4, 0x4000_00b0), (4, 0), (8, 0)]),
+    row("CVE-2022-2153", Surface::KvmVcpu, SET_ONE_REG, Some(EPERM), &[(8, 0x2030_0002_4000_0090), (8, 0)]),
+    row("CVE-2022-2153", Surface::KvmVcpu, SET_ONE_REG, None, &[(8, 0x2030_0002_4000_0090), (8, 0)]).in_state(SPLIT),
+
+    // nent, padding; function, eax, ... and function, index, flags, eax, ...
+    row("CVE-2025-21779", Surface::KvmVcpu, SET_CPUID, Some(EPERM), &[(4, 1), (4, 0), (4, 0x4000_0001), (4, 0x3123_7648)]),
+    row("CVE-2025-21779", Surface::KvmVcpu, SET_CPUID, None, &[(4, 1), (4, 0), (4, 0x4000_0001), (4, 0x3123_7648)]).in_state(WITH_APIC),
+    row("CVE-2025-21779", Surface::KvmVcpu, SET_CPUID2, Some(EPERM), &[(4, 1), (4, 0), (4, 0x4000_0001), (8, 0), (4, 0x3123_7648)]),
+    row("CVE-2025-21779", Surface::KvmVcpu, SET_CPUID2, None, &[(4, 1), (4, 0), (4, 0x4000_0001), (8, 0), (4, 0x3123_7648)]).in_state(SPLIT),
+    row("CVE-2025-21779", Surface::KvmVcpu, SET_CPUID2, None, &[(4, 1), (4, 0), (4, 0x4000_0001), (8, 0), (4, 0)]),
+
+    row("CVE-2026-31588", Surface::KvmVcpu, RUN, Some(EPERM), &[]).in_state(FOREIGN),
+    row("CVE-2026-31588", Surface::KvmVcpu, RUN, None, &[]).in_state(RAN),
+    row("CVE-2026-31588", Surface::KvmVcpu, RUN, None, &[]),
+
+    row("CVE-2026-31591", Surface::KvmVcpu, RUN, Some(EPERM), &[]).in_state(SNP),
+    row("CVE-2026-31591", Surface::KvmVcpu, RUN, None, &[]).in_state(LAUNCHED),
+    row("CVE-2026-31591", Surface::KvmVcpu, RUN, None, &[]),
+
+    row("CVE-2026-31593", Surface::KvmVm, ENCRYPT_OP, Some(EPERM), &[(4, 102)]).in_state(LAUNCHED),
+    row("CVE-2026-31593", Surface::KvmVm, ENCRYPT_OP, None, &[(4, 102)]).in_state(SNP),
+    row("CVE-2026-31593", Surface::KvmVm, ENCRYPT_OP, None, &[(4, 101)]).in_state(LAUNCHED),
+    row("CVE-2026-31593", Surface::KvmVm, CREATE_VCPU, Some(EPERM), &[]).in_state(LAUNCHED),
+    row("CVE-2026-31593", Surface::KvmVm, CREATE_VCPU, None, &[]).in_state(SNP),
+
     // Has every bit of 11.
     row("CVE-2026-31468", Surface::VfioDevice, FEATURE, None, &[(4, 40), (4, GET | 15), (4, 0), (4, 2), (4, 0), (4, 1), (8, 0), (8, 4096)]),
 ];
@@ -145,7 +291,14 @@ fn decide(row: &Row) -> (Option<u16>, u32) {
         let bytes = number.to_le_bytes();
         bytes.into_iter().take(usize::from(*width))
     });
-    let head = policy.head(row.surface, row.command).unwrap();
+    let phase = match row.state.is_running {
+        true => Phase::Running,
+        false => Phase::Setup,
+    };
+    assert!(policy.dids.len() <= 1, "{}", row.cve);
+    let section = policy.section(ProfileId::OTHER, phase).unwrap();
+    let head = policy.head_in(section, row.surface, row.command).unwrap();
+    let state = row.state.bytes();
     let fetched = policy
         .fetch(
             head,
@@ -155,7 +308,15 @@ fn decide(row: &Row) -> (Option<u16>, u32) {
         )
         .unwrap();
     let decision = policy
-        .decide(head, &request, fetched.bytes(), |_| ())
+        .decide(
+            head,
+            &request,
+            Bytes {
+                state: &state,
+                ..fetched.bytes()
+            },
+            |_| (),
+        )
         .unwrap();
     let line = policy.rule(decision.link).unwrap().line;
     match decision.verdict {
@@ -172,10 +333,16 @@ fn forbidden_shapes_are_refused_and_legal_ones_are_not() {
     }
 }
 
-/// Of every file about these surfaces: a rule that no row meets is a rule that nobody knows to work.
+/// Of every file about these surfaces, or that a row is about: a rule that no row meets is a rule that
+/// nobody knows to work.
 #[test]
 fn every_rule_is_met() {
-    let surfaces: BTreeSet<&str> = ROWS.iter().map(|row| row.surface.name()).collect();
+    let surfaces: BTreeSet<&str> = ROWS
+        .iter()
+        .filter(|row| !Scope::Vm.has(row.surface))
+        .map(|row| row.surface.name())
+        .collect();
+    let has_rows = |cve: &str| ROWS.iter().any(|row| row.cve == cve);
     let met: BTreeSet<(String, u32)> = ROWS
         .iter()
         .filter(|row| row.refused.is_some())
@@ -190,11 +357,13 @@ fn every_rule_is_met() {
         let cve = path.file_stem().unwrap().to_string_lossy().into_owned();
         for (line, text) in (1..).zip(fs::read_to_string(&path).unwrap().lines()) {
             let mut words = text.split_whitespace();
-            let is_ours = words.next() == Some("deny")
-                && words
+            let is_rule = match words.next() {
+                Some("deny") => words
                     .next()
-                    .is_some_and(|surface| surfaces.contains(surface));
-            if is_ours {
+                    .is_some_and(|surface| surfaces.contains(surface) || has_rows(&cve)),
+                first => first == Some("limit"),
+            };
+            if is_rule {
                 assert!(
                     met.contains(&(cve.clone(), line)),
                     "{cve}.policy, line {line}"

@@ -6,8 +6,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use portcullis_policy::{
-    check, Bytes, Caller, Diagnoses, Heap, InList, Memory, Phase, Rejection, Request, State,
-    Surface,
+    check, effect, Bytes, Caller, Diagnoses, Heap, InList, Memory, Phase, Rejection, Request,
+    State, Surface,
 };
 
 /// Memory without an end, of bytes that come from the input; each seventh page is missing.
@@ -75,9 +75,25 @@ fuzz_target!(|text: &[u8]| {
         vcpus: byte(13),
         memory: u64::from(byte(17)) << 30,
         is_running: phase == Phase::Running,
+        slot: u64::from(byte(19)) & 1,
+        memslots: byte(23),
+        irqfds: byte(29),
+        did: byte(31),
+        profile_vms: byte(37),
+        mappings: byte(41),
+        exceeded: byte(43) as u16,
         ..State::NEW
     };
     let state = state.bytes();
+    for place in 0..17 {
+        let rates = policy.profiles[profile.index()].rates;
+        let rate = policy.rate(profile, place);
+        assert_eq!(rate.is_some(), place < rates.len as usize);
+        assert!(rate.is_none_or(|rate| rate.count > 0 && rate.per_ms > 0));
+    }
+    // Or a rule looks at vCPUs, which may be one that no call reaches.
+    assert!(policy.knows_callers() || policy.sections() == 1);
+    assert_eq!(policy.knows_callers(), !policy.section_shortcuts.is_empty());
     // One call for each command that a rule with a condition is about.
     let mut calls: Vec<(Surface, u32)> = policy
         .targets
@@ -112,6 +128,10 @@ fuzz_target!(|text: &[u8]| {
                 });
                 let decision = decision.expect("a decision");
                 policy.rule(decision.link).expect("a rule that decides");
+                effect(&request, bytes);
+                for (place, key) in policy.dids_of(&request, bytes) {
+                    assert_eq!(policy.dids[place].key(), key);
+                }
             }
         }
     }

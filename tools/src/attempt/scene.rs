@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use portcullis_policy::schema::{self, Argument as Takes, Command, FieldKind};
 use portcullis_policy::state::{self, Like, Scope};
-use portcullis_policy::{Caller, Irqchip, Memory, State, Surface};
+use portcullis_policy::{Caller, Did, Heap, Irqchip, Memory, Policy, State, Surface};
 
 use crate::cli;
 use crate::name::{resolve, Subject};
@@ -22,16 +22,21 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    pub(super) fn new(options: &cli::Try) -> Result<Self, String> {
+    pub(super) fn new(options: &cli::Try, policy: &Policy<Heap>) -> Result<Self, String> {
         let mut state = State::NEW;
+        if options.exceeded {
+            state.exceeded = u16::MAX;
+        }
         for (family, all) in [
             ("vm", &options.vm),
             ("vcpu", &options.vcpu),
             ("thread", &options.thread),
+            ("profile", &options.profile),
+            ("file", &options.of_file),
         ] {
             for one in all {
                 let (name, value) = one.split_once('=').unwrap_or((one, "1"));
-                set(&mut state, &format!("{family}.{name}"), value)?;
+                set(&mut state, policy, &format!("{family}.{name}"), value)?;
             }
         }
         Ok(Self { state })
@@ -51,7 +56,7 @@ impl Scene {
 }
 
 /// Makes a part of the state what it is said to be.
-fn set(state: &mut State, name: &str, value: &str) -> Result<(), String> {
+fn set(state: &mut State, policy: &Policy<Heap>, name: &str, value: &str) -> Result<(), String> {
     let mut names = state::FIELDS.iter().map(|field| field.name);
     let Some(field) = state::FIELDS.iter().find(|field| field.name == name) else {
         let near = did_you_mean(name, &mut names);
@@ -65,6 +70,16 @@ fn set(state: &mut State, name: &str, value: &str) -> Result<(), String> {
             return Err(format!("unknown capability `{value}`"));
         };
         *word |= 1 << (number % 64);
+        return Ok(());
+    }
+    if field.like == Like::Dids {
+        let Some(done) = Did::from_name(value) else {
+            let near = did_you_mean(value, Did::names());
+            return Err(format!("`{value}` is no command of a VM{near}"));
+        };
+        // What the policy does not ask for makes no difference.
+        let place = policy.dids.iter().position(|did| did.key() == done.key());
+        state.did |= place.map_or(0, |place| 1 << place);
         return Ok(());
     }
     let number = match field.like {
@@ -89,6 +104,15 @@ fn set(state: &mut State, name: &str, value: &str) -> Result<(), String> {
         "vm.vcpus" => state.vcpus = short?,
         "vm.memslots" => state.memslots = short?,
         "vm.memory" => state.memory = number,
+        "vm.slot" => state.slot = number,
+        "vm.irqfds" => state.irqfds = short?,
+        "vm.ioeventfds" => state.ioeventfds = short?,
+        "vm.zones" => state.zones = short?,
+        "vm.devices" => state.devices = short?,
+        "profile.vms" => state.profile_vms = short?,
+        "profile.vcpus" => state.profile_vcpus = short?,
+        "profile.memory" => state.profile_memory = number,
+        "file.mappings" => state.mappings = short?,
         "vm.type" => state.kind = number,
         "vm.irqchip" => {
             state.irqchip = match number {

@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 
 use portcullis_policy::schema::{Argument, Command, Direction, FieldKind, Handled, Len, Struct};
-use portcullis_policy::{schema, Surface};
+use portcullis_policy::{schema, Quantity, Surface};
 
 use super::{aspect, example, part, table, title};
 use crate::{example, fields, words};
@@ -44,6 +44,14 @@ pub(super) fn describe(
     argument(out, &command.argument)?;
     if let Some(judged) = command.judged() {
         aspect(out, "judged on", &words::judged(judged))?;
+    }
+    let limits: Vec<_> = Quantity::ALL
+        .into_iter()
+        .filter(|quantity| quantity.limits(command))
+        .map(|quantity| format!("`limit {}`", quantity.name()))
+        .collect();
+    if !limits.is_empty() {
+        aspect(out, "limited by", &limits.join(", "))?;
     }
     let unfollowed: Vec<_> = command
         .unfollowed()

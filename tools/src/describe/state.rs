@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use portcullis_policy::state::{Like, StateField};
+use portcullis_policy::state::{Like, Scope, StateField};
 use portcullis_policy::Surface;
 
 use super::{aspect, example, title};
@@ -35,6 +35,11 @@ pub(super) fn describe(out: &mut dyn Write, field: &'static StateField) -> io::R
             "1 for a capability that was enabled, and 0 for others".to_string(),
             format!("{}(KVM_CAP_SPLIT_IRQCHIP) == 1", field.name),
         ),
+        Like::Dids => (
+            "1 for a command or a variant of one that has succeeded on the VM, and 0 for others"
+                .to_string(),
+            format!("{}(KVM_CREATE_IRQCHIP) == 1", field.name),
+        ),
     };
     aspect(out, "values", &values)?;
     let surfaces = Surface::ALL.into_iter();
@@ -44,5 +49,11 @@ pub(super) fn describe(out: &mut dyn Write, field: &'static StateField) -> io::R
         true => aspect(out, "calls on", "every surface")?,
         false => aspect(out, "calls on", &names.join(", "))?,
     }
-    example(out, &format!("deny kvm-vcpu KVM_RUN if {condition}"))
+    let call = match field.scope {
+        Scope::Slot => "kvm-vm KVM_SET_USER_MEMORY_REGION",
+        Scope::Profile => "kvm KVM_CREATE_VM",
+        Scope::Dma => "vfio-container VFIO_IOMMU_MAP_DMA",
+        Scope::Vm | Scope::Vcpu | Scope::All => "kvm-vcpu KVM_RUN",
+    };
+    example(out, &format!("deny {call} if {condition}"))
 }

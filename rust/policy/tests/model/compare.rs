@@ -3,11 +3,13 @@
 //! The engine's answer against the reference's, and the engine's reads against its contract: each
 //! byte at most once, none that no rule for the call looks at, none that is missing.
 
-use super::judge::{judge, Outcome, Pages};
-use super::{is_of_a_vm, Lines, Policy, Who};
+use super::judge::{asks_for_vcpus, is_about_vcpus, judge, Outcome, Pages};
+use super::{is_of_a_vm, Lines, Policy, Who, DIDS};
 use portcullis_policy::{
-    parse, Bytes, Caller, Heap, InList, Memory, Phase, Rejection, Request, State, Verdict,
+    parse, Bytes, Caller, Heap, InList, Memory, Phase, Rejection, Request, State, StateNeed,
+    Verdict,
 };
+use std::collections::BTreeSet;
 
 /// The caller's memory, with a record of what was read.
 struct Recorder<'a> {
@@ -84,7 +86,17 @@ pub fn compare(
     state: &State,
 ) -> Result<Outcome, String> {
     let engine = &compiled.engine;
-    let expected = judge(policy, &compiled.lines, request, pages, who, state);
+    // What bit stands for what was done is the engine's own affair.
+    let bit_of = |place: usize| {
+        let (_, command, variant) = DIDS[place];
+        engine.dids.iter().position(|did| {
+            did.command().is_some_and(|did| did.name == command)
+                && did.variant.map(|variant| variant.value) == variant.map(|variant| variant.1)
+        })
+    };
+    let did =
+        std::array::from_fn(|place| bit_of(place).is_some_and(|bit| (state.did >> bit) & 1 == 1));
+    let expected = judge(policy, &compiled.lines, request, pages, who, state, did);
     let text = |by| who.text(by).map(str::as_bytes);
     let caller = Caller {
         exe: text("exe"),
@@ -117,12 +129,37 @@ pub fn compare(
         .ok_or("there are no reads")?;
     // What is not asked for is not there.
     let state = state.bytes();
-    let state = match reads.state {
-        true => &state[..],
-        false => &[],
+    let state = match reads.state.is_empty() {
+        false => &state[..],
+        true => &[],
     };
-    if reads.state != expected.state {
-        return Err(format!("the state is looked at: {}", expected.state));
+    let parts = expected.state.iter().map(|name| part_of(name));
+    let parts = parts.fold(StateNeed::NOTHING, StateNeed::and);
+    if reads.state != parts {
+        let parts = &expected.state;
+        return Err(format!("looked at: {parts:?}\nneeded: {:?}", reads.state));
+    }
+    let changing =
+        |name: &&str| !["vm.type", "thread.traced", "thread.vcpu", "rate"].contains(name);
+    if reads.state.changes() != expected.state.iter().any(changing) {
+        return Err("what changes is not told".into());
+    }
+    let rates = expected
+        .rates
+        .iter()
+        .fold(0, |rates, rate| rates | (1 << rate));
+    if (reads.rates, reads.noted) != (rates, expected.noted) {
+        return Err(format!(
+            "rates {:#x}, noted {}; and not {:#x}, {}",
+            reads.rates, reads.noted, rates, expected.noted
+        ));
+    }
+    let knows = engine.knows_callers();
+    // A rule that no call reaches asks for nothing.
+    let must = engine.sections() > 1 || expected.state.iter().any(|name| is_about_vcpus(name));
+    let may = engine.sections() > 1 || asks_for_vcpus(policy);
+    if (must && !knows) || (knows && !may) || knows == engine.section_shortcuts.is_empty() {
+        return Err("it is not told whether callers must be known".into());
     }
     let mut memory = Recorder {
         pages,
@@ -158,6 +195,7 @@ pub fn compare(
             verdict: decision.verdict,
             line: rule.line,
             is_default: rule.is_default,
+            is_limit: rule.is_limit,
             audits,
         };
         Ok((outcome, decision.link))
@@ -165,7 +203,25 @@ pub fn compare(
     let found = match &fetched {
         Ok(fetched) => {
             let (outcome, link) = decide(fetched.bytes())?;
-            match engine.plain_allow_in(section, request.surface, request.command.into()) {
+            let done = engine.dids_of(request, fetched.bytes());
+            // Nobody asks where nothing is noted.
+            let done: BTreeSet<usize> = done.filter(|_| reads.noted).map(|(bit, _)| bit).collect();
+            let expected: BTreeSet<_> = expected.did.iter().filter_map(|at| bit_of(*at)).collect();
+            if done != expected {
+                return Err(format!("done: {done:?}, and not {expected:?}"));
+            }
+            let (surface, command) = (request.surface, request.command.into());
+            let short = match knows {
+                true => engine.plain_allow_in(section, surface, command),
+                false => engine.plain_allow_in_register(surface, command),
+            };
+            if knows && engine.plain_allow_in_register(surface, command).is_some() {
+                return Err("somebody is let through unasked".into());
+            }
+            if short.is_some() && !reads.is_nothing() {
+                return Err("a shortcut leads around what must be looked at".into());
+            }
+            match short {
                 Some(short) if short != link => {
                     return Err(format!("the shortcut is link {short}, the long way {link}"))
                 }
@@ -201,6 +257,32 @@ pub fn compare(
     }
 
     Ok(found)
+}
+
+/// The part of the state that a name stands for.
+fn part_of(name: &str) -> StateNeed {
+    match name {
+        "vm.vcpus" => StateNeed::VCPUS,
+        "vm.memory" => StateNeed::MEMORY,
+        "vm.memslots" => StateNeed::MEMSLOTS,
+        "vm.slot" => StateNeed::SLOT,
+        "vm.irqchip" => StateNeed::IRQCHIP,
+        "vm.irqfds" => StateNeed::IRQFDS,
+        "vm.ioeventfds" => StateNeed::IOEVENTFDS,
+        "vm.zones" => StateNeed::ZONES,
+        "vm.devices" => StateNeed::DEVICES,
+        "vm.running" => StateNeed::RUNNING,
+        "vm.cap" => StateNeed::CAPS,
+        "vm.did" => StateNeed::DID,
+        "vm.type" => StateNeed::TYPE,
+        "vcpu.ran" | "vcpu.foreign" => StateNeed::VCPU,
+        "thread.vcpu" => StateNeed::THREAD_VCPU,
+        "thread.traced" => StateNeed::THREAD_TRACED,
+        "profile.vms" | "profile.vcpus" | "profile.memory" => StateNeed::PROFILE,
+        "file.mappings" => StateNeed::MAPPINGS,
+        "rate" => StateNeed::RATE,
+        _ => panic!("{name}"),
+    }
 }
 
 /// Whether a call went through.
@@ -246,6 +328,9 @@ fn shrink_profile(least: &mut Policy, profile: usize, fails: &impl Fn(&Policy) -
         }
         is_less
     };
+    for index in (0..least.profiles[profile].limits.len()).rev() {
+        try_without(least, &|profile| drop(profile.limits.remove(index)));
+    }
     for index in (0..least.profiles[profile].rules.len()).rev() {
         if try_without(least, &|profile| drop(profile.rules.remove(index))) {
             continue;

@@ -5,6 +5,7 @@
 
 use super::judge::{layout_for, speaks_about, Pages};
 use super::{is_of_a_vm, known, resolve, Action, Choices, Comparison, Condition, Layout, Match};
+use super::{Limit, Limited, COUNTED, COUNTS, DIDS, ESCAPES};
 use super::{
     Policy, Profile, Quantifier, Rule, Spec, Spot, Target, Term, Test, Value, Wanted, Who,
 };
@@ -30,6 +31,16 @@ pub fn commands() -> &'static [&'static Command] {
 /// A few commands that a policy is about; some have the same struct.
 fn pool(choices: &mut impl Choices) -> Vec<&'static Command> {
     let mut pool = Vec::new();
+    // Some that are limited, or noted.
+    for _ in 0..choices.below(3) {
+        let makers = choices.pick(&COUNTS).1;
+        let name = match choices.below(8) {
+            0..=2 => choices.pick(&DIDS).1,
+            3 => choices.pick(&ESCAPES).1,
+            _ => choices.pick(makers).1,
+        };
+        pool.push(schema::command(name).unwrap());
+    }
     for _ in 0..=choices.below(4) {
         let command = choices.pick(commands());
         pool.push(command);
@@ -80,7 +91,8 @@ fn profile(
         _ => 1 + choices.below(8),
     };
     let phases = choices.one_in(2);
-    let rules = (0..count).map(|_| rule(choices, pool, phases)).collect();
+    let rules: Vec<_> = (0..count).map(|_| rule(choices, pool, phases)).collect();
+    let limits = limits(choices, pool, rules.len());
     let matches = if is_other {
         Vec::new()
     } else {
@@ -91,8 +103,79 @@ fn profile(
         matches,
         default,
         default_text: default_text.into(),
+        limits,
         rules,
     }
+}
+
+/// The limits of a profile with so many rules.
+fn limits(choices: &mut impl Choices, pool: &[&'static Command], rules: usize) -> Vec<Limit> {
+    let mut limits: Vec<Limit> = Vec::new();
+    let mut rates = 0;
+    let count = match choices.below(4) {
+        0 => choices.below(24),
+        1 => choices.below(4),
+        _ => 0,
+    };
+    for _ in 0..count {
+        let what = match choices.one_in(2) && rates < 16 {
+            true => {
+                rates += 1;
+                let (surface, targets) = targets(choices, pool);
+                Limited::Rate {
+                    surface,
+                    targets,
+                    count: 1 + choices.below(1000) as u32,
+                    per_minute: choices.one_in(2),
+                }
+            }
+            false => {
+                let (word, ..) = choices.pick(&COUNTS);
+                let most = match choices.below(4) {
+                    0 if word == "memory" => 1 + (choices.number() >> 1),
+                    0 => 1 + choices.below(u64::from(u32::MAX)),
+                    _ => 1 + choices.below(4),
+                };
+                let per_profile = ["vcpus", "memory"].contains(&word) && choices.one_in(2);
+                let is_again = |limit: &Limit| {
+                    matches!(&limit.what, Limited::Count { word: other, per_profile: per, .. }
+                        if *other == word && *per == per_profile)
+                };
+                if limits.iter().any(is_again) {
+                    continue;
+                }
+                Limited::Count {
+                    word,
+                    most,
+                    text: written(choices, most, true),
+                    per_profile,
+                }
+            }
+        };
+        let mut errno = match &what {
+            Limited::Rate { .. } => 11,
+            Limited::Count { word: "memory", .. } => 12,
+            Limited::Count { .. } => 28,
+        };
+        let mut behind = String::new();
+        if choices.one_in(3) {
+            let name;
+            (name, errno) = choices.pick(&ERRNOS);
+            behind = format!(" errno {name}");
+        }
+        if choices.one_in(4) {
+            behind += " reason \"enough\" # of it";
+        }
+        let at = choices.below(rules as u64 + 1) as usize;
+        limits.push(Limit {
+            at,
+            what,
+            errno,
+            behind,
+        });
+    }
+    limits.sort_by_key(|limit| limit.at);
+    limits
 }
 
 const TEXTS: [&str; 4] = ["exe", "cgroup", "comm", "label"];
@@ -173,7 +256,10 @@ fn pattern(choices: &mut impl Choices, by: &str) -> String {
         "exe" | "cgroup" => {
             let steps = pattern.split('/').skip(1);
             !pattern.starts_with('/')
-                || (pattern.len() > 1 && steps.into_iter().any(|part| part.is_empty()))
+                || (pattern.len() > 1
+                    && steps
+                        .into_iter()
+                        .any(|part| ["", ".", ".."].contains(&part)))
                 || (by == "exe" && pattern == "/")
         }
         "comm" => pattern.bytes().filter(|byte| *byte != b'*').count() > 15,
@@ -228,6 +314,20 @@ pub fn state(choices: &mut impl Choices) -> State {
         vcpu_is_foreign: choices.one_in(2),
         thread_runs_vcpu: choices.one_in(2),
         thread_is_traced: choices.one_in(2),
+        slot: match choices.one_in(2) {
+            true => 0,
+            false => small(choices),
+        },
+        irqfds: small(choices) as u32,
+        ioeventfds: small(choices) as u32,
+        zones: small(choices) as u32,
+        devices: small(choices) as u32,
+        did: choices.number() as u32,
+        profile_vms: small(choices) as u32,
+        profile_vcpus: small(choices) as u32,
+        profile_memory: small(choices),
+        mappings: small(choices) as u32,
+        exceeded: (choices.number() & choices.number()) as u16,
     }
 }
 
@@ -460,7 +560,7 @@ fn term(
                 _ => Term::Field(field.name.into()),
             }
         }
-        (None, _) if choices.one_in(6) => state_term(choices, surfaces),
+        (None, _) if choices.one_in(6) => state_term(choices, layouts, surfaces),
         (None, Some(layout)) if !layout.fields().is_empty() && !choices.one_in(12) => match choices
             .below(8)
         {
@@ -488,14 +588,34 @@ fn term(
 }
 
 /// A part of the state that calls on all of the surfaces have.
-fn state_term(choices: &mut impl Choices, surfaces: &[Surface]) -> Term {
+fn state_term(
+    choices: &mut impl Choices,
+    layouts: &[Option<Layout>],
+    surfaces: &[Surface],
+) -> Term {
+    let sets_slot = |layout: &Option<Layout>| {
+        layout.is_some_and(|layout| {
+            let name = layout.command.name;
+            name.starts_with("KVM_SET_USER_MEMORY_REGION")
+        })
+    };
+    let is_one_of = |names: &[&str]| {
+        let mut all = surfaces.iter();
+        all.all(|surface| names.contains(&surface.name()))
+    };
     let names: &[&'static str] = match () {
+        () if layouts.iter().all(sets_slot) && choices.one_in(2) => &["vm.slot"],
+        () if is_one_of(&["vfio-container", "iommufd"]) && choices.one_in(2) => &["file.mappings"],
+        () if is_one_of(&["kvm", "kvm-vm"]) && choices.one_in(3) => {
+            &["profile.vms", "profile.vcpus", "profile.memory"]
+        }
         () if surfaces.iter().all(|surface| surface.name() == "kvm-vcpu") => &[
             "vcpu.ran",
             "vcpu.foreign",
             "vm.running",
             "thread.vcpu",
             "vm.vcpus",
+            "did",
         ],
         () if surfaces.iter().all(|surface| is_of_a_vm(*surface)) => &[
             "vm.vcpus",
@@ -504,12 +624,19 @@ fn state_term(choices: &mut impl Choices, surfaces: &[Surface]) -> Term {
             "vm.irqchip",
             "vm.running",
             "vm.type",
+            "vm.irqfds",
+            "vm.ioeventfds",
+            "vm.zones",
+            "vm.devices",
+            "did",
+            "did",
             "",
             "thread.traced",
         ],
         () => &["thread.vcpu", "thread.traced"],
     };
     match choices.pick(names) {
+        "did" => Term::Did(choices.below(DIDS.len() as u64) as usize),
         "" => {
             let caps = schema::constants().iter();
             let caps: Vec<_> = caps
@@ -526,15 +653,17 @@ fn state_term(choices: &mut impl Choices, surfaces: &[Surface]) -> Term {
 /// Whether a term is 1 or 0.
 fn is_flag(term: &Term) -> bool {
     match term {
-        Term::Compat | Term::Cap(..) => true,
-        Term::State(name) => ![
-            "vm.vcpus",
-            "vm.memory",
-            "vm.memslots",
-            "vm.irqchip",
-            "vm.type",
-        ]
-        .contains(name),
+        Term::Compat | Term::Cap(..) | Term::Did(_) => true,
+        Term::State(name) => {
+            let others = [
+                "vm.memory",
+                "vm.slot",
+                "vm.irqchip",
+                "vm.type",
+                "profile.memory",
+            ];
+            !others.contains(name) && !COUNTED.contains(name)
+        }
         _ => false,
     }
 }
@@ -779,7 +908,7 @@ pub fn call(
         .profiles
         .iter()
         .flat_map(|profile| &profile.rules)
-        .filter(|rule| speaks_about(rule, &request))
+        .filter(|rule| speaks_about(rule.surface, &rule.targets, &request))
         .collect();
     if !rules.is_empty() {
         for _ in 0..choices.below(3) {
@@ -787,6 +916,7 @@ pub fn call(
             scene.aim(choices, rule, layout_for(rule, &request));
         }
     }
+    scene.aim_at_limits(choices, policy, layout);
     request = scene.request;
     let mut pages = Pages::default();
     if !scene.argument.is_empty() {
@@ -927,6 +1057,43 @@ impl Scene {
         }
     }
 
+    /// Makes the call one that some limit is about, or nearly.
+    fn aim_at_limits(
+        &mut self,
+        choices: &mut impl Choices,
+        policy: &Policy,
+        layout: Option<Layout>,
+    ) {
+        let Some(layout) = layout.filter(|_| choices.one_in(2)) else {
+            return;
+        };
+        let mut limits = policy.profiles.iter().flat_map(|profile| &profile.limits);
+        let most = limits.find_map(|limit| match limit.what {
+            Limited::Count {
+                word: "memory",
+                most,
+                ..
+            } => Some(most),
+            _ => None,
+        });
+        for (name, value) in [
+            (
+                "memory_size",
+                most.unwrap_or(1).wrapping_sub(choices.below(3)),
+            ),
+            ("flags", choices.pick(&[0, 1, 2, 4, 6])),
+            ("option_id", choices.below(2)),
+            ("op", choices.below(3)),
+            ("val64", choices.below(2)),
+        ] {
+            if let Some((None, field)) = layout.find(name) {
+                if let FieldKind::Value { width, .. } = field.kind {
+                    put(&mut self.argument, field.offset, width, value);
+                }
+            }
+        }
+    }
+
     /// Makes some of a rule's conditions hold, or nearly.
     fn aim(&mut self, choices: &mut impl Choices, rule: &Rule, layout: Option<Layout>) {
         for condition in &rule.conditions {
@@ -1017,7 +1184,7 @@ impl Scene {
             };
             match spot {
                 Spot::Arg { .. } => self.request.arg = value,
-                Spot::Compat | Spot::Number(_) | Spot::State(_) | Spot::Cap(_) => {}
+                Spot::Compat | Spot::Number(_) | Spot::State(_) | Spot::Cap(_) | Spot::Did(_) => {}
                 Spot::Rest {
                     size, from, stride, ..
                 } => {

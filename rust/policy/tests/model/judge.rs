@@ -3,9 +3,11 @@
 //! What a plain reading of the rules makes of a call, and what of the caller's memory it looks at.
 
 use super::{is_of_a_vm, known, resolve, Action, Comparison, Condition, Layout, Lines, Policy};
-use super::{Quantifier, Rule, Spot, Target, Test, Wanted, Who};
+use super::{Escape, Limited, Quantifier, Rule, Spot, Target, Term, Test, Wanted, Who, ESCAPES};
+use super::{COUNTS, DIDS, NOTED};
 use portcullis_policy::schema::{Array, At, FieldKind, Len, Place, Variant};
-use portcullis_policy::{Irqchip, Request, State, Unread, Verdict};
+use portcullis_policy::{Irqchip, Request, State, Surface, Unread, Verdict};
+use std::collections::BTreeSet;
 
 /// The caller's memory: pieces that do not overlap.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +45,8 @@ pub enum Outcome {
         line: u32,
         /// Whether it is the default.
         is_default: bool,
+        /// Whether it is a limit.
+        is_limit: bool,
         /// The lines of the `audit` rules in front of it that match.
         audits: Vec<u32>,
     },
@@ -55,8 +59,14 @@ pub struct Judgement {
     pub outcome: Outcome,
     /// Those that could not be read as well.
     pub read: Vec<(u128, u128)>,
-    /// Whether the state of the VM is looked at.
-    pub state: bool,
+    /// What of the state of the VM is looked at.
+    pub state: BTreeSet<&'static str>,
+    /// The rates that the call uses up.
+    pub rates: BTreeSet<usize>,
+    /// Whether its success changes what is known.
+    pub noted: bool,
+    /// The places in [`DIDS`] of what it has done if it succeeds.
+    pub did: BTreeSet<usize>,
 }
 
 /// What the rules for a call look at.
@@ -67,7 +77,8 @@ struct Looked {
     tails: Vec<(u32, &'static Array)>,
     /// What may stand behind pointers.
     behind: Vec<(u32, &'static Variant)>,
-    state: bool,
+    state: BTreeSet<&'static str>,
+    rates: BTreeSet<usize>,
 }
 
 impl Looked {
@@ -88,7 +99,9 @@ impl Looked {
         for term in &comparison.terms {
             match resolve(term, layout, None).expect("a term that is there").0 {
                 Spot::Arg { .. } | Spot::Compat | Spot::Number(_) => {}
-                Spot::State(_) | Spot::Cap(_) => self.state = true,
+                Spot::State(name) => drop(self.state.insert(name)),
+                Spot::Cap(_) => drop(self.state.insert("vm.cap")),
+                Spot::Did(_) => drop(self.state.insert("vm.did")),
                 Spot::At {
                     variant,
                     offset,
@@ -109,6 +122,47 @@ impl Looked {
         }
     }
 
+    fn at_field(&mut self, name: &str, layout: Layout) {
+        if let Some((None, field)) = layout.find(name) {
+            if let FieldKind::Value { width, .. } = field.kind {
+                self.up_to(field.offset + u32::from(width));
+            }
+        }
+    }
+
+    fn at_limit(
+        &mut self,
+        limit: &Limited,
+        rate: usize,
+        request: &Request,
+        layout: Option<Layout>,
+    ) {
+        let Limited::Count {
+            word, per_profile, ..
+        } = limit
+        else {
+            self.state.insert("rate");
+            self.rates.insert(rate);
+            return;
+        };
+        let layout = layout.expect("a command that is known");
+        if let Some((_, _, fields)) = escape(word, request) {
+            for (name, _) in *fields {
+                self.at_field(name, layout);
+            }
+            return;
+        }
+        self.state.insert(counted_by(word, *per_profile));
+        match *word {
+            "memory" | "memslots" => {
+                self.state.insert("vm.slot");
+                self.at_field("memory_size", layout);
+            }
+            "irqfds" | "ioeventfds" | "devices" => self.at_field("flags", layout),
+            _ => {}
+        }
+    }
+
     fn at_array(&mut self, path: &str, layout: Layout) {
         let (variant, array, base) = array(path, layout);
         if let Some(variant) = variant {
@@ -123,6 +177,110 @@ impl Looked {
             }
         }
     }
+}
+
+/// The part of the state that says how many there are.
+fn counted_by(word: &str, per_profile: bool) -> &'static str {
+    match (word, per_profile) {
+        ("vcpus", true) => "profile.vcpus",
+        ("memory", true) => "profile.memory",
+        _ => COUNTS.iter().find(|row| row.0 == word).unwrap().2,
+    }
+}
+
+/// Whether a limit is about a call.
+fn is_limited(limit: &Limited, request: &Request) -> bool {
+    match limit {
+        Limited::Rate {
+            surface, targets, ..
+        } => speaks_about(*surface, targets, request),
+        Limited::Count { word, .. } => {
+            let makers = COUNTS.iter().find(|row| row.0 == *word).unwrap().1;
+            let name = known(request.surface, request.command).map(|command| command.name);
+            let here = request.surface.name();
+            let mut makers = makers.iter();
+            makers.any(|maker| Some(maker.1) == name && maker.0 == here)
+                || escape(word, request).is_some()
+        }
+    }
+}
+
+/// What a limit refuses of such calls always.
+fn escape(word: &str, request: &Request) -> Option<&'static Escape> {
+    let name = known(request.surface, request.command).map(|command| command.name);
+    let here = request.surface.name();
+    let mut escapes = ESCAPES.iter().filter(|_| word == "mappings");
+    escapes.find(|escape| escape.0 == here && Some(escape.1) == name)
+}
+
+/// Whether a call goes beyond a limit.
+fn is_beyond(limit: &Limited, rate: usize, call: &Call<'_>) -> bool {
+    let Limited::Count {
+        word,
+        most,
+        per_profile,
+        ..
+    } = limit
+    else {
+        return (call.state.exceeded >> rate) & 1 == 1;
+    };
+    let layout = call.layout.expect("a command that is known");
+    let field = |name| match layout.find(name) {
+        Some((None, field)) => match field.kind {
+            FieldKind::Value { width, .. } => number(&call.memory.argument, field.offset, width),
+            _ => panic!("{name} is a number"),
+        },
+        _ => panic!("{name} is a field"),
+    };
+    if let Some((_, _, fields)) = escape(word, call.request) {
+        return fields.iter().all(|(name, holds)| match *name {
+            "arg" => holds(call.request.arg),
+            name => holds(field(name)),
+        });
+    }
+    let there = state_of(call.state, counted_by(word, *per_profile));
+    let most = i128::from(*most);
+    match *word {
+        // A slot that is there does not grow, and one of no size is deleted.
+        "memory" | "memslots" if call.state.slot != 0 || field("memory_size") == 0 => false,
+        "memory" => there + i128::from(field("memory_size")) > most,
+        "irqfds" | "devices" if field("flags") & 1 != 0 => false,
+        "ioeventfds" if field("flags") & 4 != 0 => false,
+        _ => there >= most,
+    }
+}
+
+/// The places in [`DIDS`] of what some rule asks for.
+pub fn asked_for(policy: &Policy) -> BTreeSet<usize> {
+    let place = |term: &Term| match term {
+        Term::Did(place) => Some(*place),
+        _ => None,
+    };
+    terms(policy).filter_map(place).collect()
+}
+
+/// Whether some rule asks for vCPUs and who runs them.
+pub fn asks_for_vcpus(policy: &Policy) -> bool {
+    terms(policy).any(|term| match term {
+        Term::State(name) => is_about_vcpus(name),
+        _ => false,
+    })
+}
+
+/// Whether a part of the state is about vCPUs and who runs them.
+pub fn is_about_vcpus(name: &str) -> bool {
+    ["vcpu.ran", "vcpu.foreign", "thread.vcpu"].contains(&name)
+}
+
+/// What the rules compare.
+fn terms(policy: &Policy) -> impl Iterator<Item = &Term> {
+    let rules = policy.profiles.iter().flat_map(|profile| &profile.rules);
+    let conditions = rules.flat_map(|rule| &rule.conditions);
+    let comparisons = conditions.flat_map(|condition| match condition {
+        Condition::Compare(comparison) => std::slice::from_ref(comparison),
+        Condition::Each(_, _, inner) => inner,
+    });
+    comparisons.flat_map(|comparison| &comparison.terms)
 }
 
 /// An array and where it begins: in the argument, or behind the pointer.
@@ -265,6 +423,7 @@ fn holds(
                 let word = call.state.caps[number as usize / 64];
                 i128::from((word >> (number % 64)) & 1)
             }
+            Spot::Did(place) => i128::from(call.did[place]),
             Spot::Number(number) => i128::from(number),
             Spot::At {
                 variant,
@@ -326,6 +485,15 @@ fn state_of(state: &State, name: &str) -> i128 {
     match name {
         "vm.vcpus" => state.vcpus.into(),
         "vm.memslots" => state.memslots.into(),
+        "vm.slot" => state.slot.into(),
+        "vm.irqfds" => state.irqfds.into(),
+        "vm.ioeventfds" => state.ioeventfds.into(),
+        "vm.zones" => state.zones.into(),
+        "vm.devices" => state.devices.into(),
+        "profile.vms" => state.profile_vms.into(),
+        "profile.vcpus" => state.profile_vcpus.into(),
+        "profile.memory" => state.profile_memory.into(),
+        "file.mappings" => state.mappings.into(),
         "vm.memory" => state.memory.into(),
         "vm.type" => state.kind.into(),
         "vm.irqchip" => match state.irqchip {
@@ -381,6 +549,8 @@ pub fn profile_of(policy: &Policy, who: &Who) -> usize {
 struct Call<'a> {
     request: &'a Request,
     state: &'a State,
+    /// Whether each of [`DIDS`] was done.
+    did: [bool; DIDS.len()],
     layout: Option<Layout>,
     memory: Memory,
 }
@@ -417,15 +587,12 @@ fn fulfils(condition: &Condition, call: &Call<'_>) -> bool {
 }
 
 /// Whether a rule speaks about a command, said as the documentation says it.
-pub fn speaks_about(rule: &Rule, request: &Request) -> bool {
-    if rule
-        .surface
-        .is_some_and(|surface| surface != request.surface)
-    {
+pub fn speaks_about(surface: Option<Surface>, targets: &[Target], request: &Request) -> bool {
+    if surface.is_some_and(|surface| surface != request.surface) {
         return false;
     }
     let here = known(request.surface, request.command);
-    rule.targets.iter().any(|target| match target {
+    targets.iter().any(|target| match target {
         Target::Star => true,
         Target::Name(command) => here.is_some_and(|here| here.name == command.name),
         Target::Number(number, _) => match known(request.surface, *number) {
@@ -466,19 +633,33 @@ pub fn judge(
     pages: &Pages,
     who: &Who,
     state: &State,
+    did: [bool; DIDS.len()],
 ) -> Judgement {
+    let asked = asked_for(policy);
     let place = profile_of(policy, who);
     let (policy, lines) = (&policy.profiles[place], &lines[place]);
     let mut chain = Vec::new();
     for (rule, line) in policy.rules.iter().zip(&lines.rules) {
-        if speaks_about(rule, request) && is_time_for(rule, request, state) {
+        if speaks_about(rule.surface, &rule.targets, request) && is_time_for(rule, request, state) {
             chain.push((rule, *line));
             if rule.conditions.is_empty() && rule.action != Action::Audit {
                 break;
             }
         }
     }
+    let command = known(request.surface, request.command);
+    let own = command.map(|command| Layout::of(command, request.command, request.compat));
     let mut looked = Looked::default();
+    // Limits come first.
+    let mut rates = 0;
+    let mut limits = Vec::new();
+    for (limit, line) in policy.limits.iter().zip(&lines.limits) {
+        if is_limited(&limit.what, request) {
+            looked.at_limit(&limit.what, rates, request, own);
+            limits.push((limit, rates, *line));
+        }
+        rates += usize::from(matches!(limit.what, Limited::Rate { .. }));
+    }
     for (rule, _) in &chain {
         let layout = layout_for(rule, request);
         for condition in &rule.conditions {
@@ -488,8 +669,23 @@ pub fn judge(
             }
         }
     }
-    let command = known(request.surface, request.command);
-    let own = command.map(|command| Layout::of(command, request.command, request.compat));
+    // What is noted is read as far as its struct goes.
+    let name = command.map(|command| command.name);
+    let is_did = |place: &usize| is_of_a_vm(request.surface) && Some(DIDS[*place].1) == name;
+    let here = request.surface.name();
+    // What is refused in any case does nothing.
+    let ends =
+        |(rule, _): &&(&Rule, u32)| rule.conditions.is_empty() && rule.action != Action::Audit;
+    let may_be_allowed = chain.iter().any(|(rule, _)| rule.action == Action::Allow)
+        || !chain.iter().any(|link| ends(&link)) && policy.default == Action::Allow;
+    let noted = may_be_allowed
+        && (NOTED.iter().any(|row| row.0 == here && Some(row.1) == name)
+            || asked.iter().any(is_did));
+    if let (true, Some(layout)) = (noted, own) {
+        if !layout.fields().is_empty() {
+            looked.up_to(layout.size());
+        }
+    }
     let mut log = Vec::new();
     let memory = match read(pages, request, &looked, own, &mut log) {
         Ok(memory) => memory,
@@ -498,17 +694,40 @@ pub fn judge(
                 outcome: Outcome::Unread(unread),
                 read: log,
                 state: looked.state,
+                rates: looked.rates,
+                noted,
+                did: BTreeSet::new(),
             }
         }
     };
+    let is_noted = |place: &usize| noted && is_did(place);
+    let does = asked.iter().copied().filter(is_noted).filter(|place| {
+        DIDS[*place].2.is_none_or(|(field, value)| {
+            let (_, field) = own.unwrap().find(field).expect("a field that is there");
+            let FieldKind::Value { width, .. } = field.kind else {
+                panic!("variants are told by a number");
+            };
+            number(&memory.argument, field.offset, width) == value
+        })
+    });
+    let does = does.collect();
     let mut call = Call {
         request,
         state,
-        layout: None,
+        did,
+        layout: own,
         memory,
     };
     let mut audits = Vec::new();
     let mut decided = (policy.default, lines.default);
+    let beyond = limits
+        .iter()
+        .find(|(limit, rate, _)| is_beyond(&limit.what, *rate, &call));
+    let is_limit = beyond.is_some();
+    if let Some((limit, _, line)) = beyond {
+        decided = (Action::Deny(limit.errno), *line);
+        chain.clear();
+    }
     for (rule, line) in chain {
         call.layout = layout_for(rule, request);
         if rule
@@ -534,9 +753,13 @@ pub fn judge(
             verdict,
             line: decided.1,
             is_default: decided.1 == lines.default,
+            is_limit,
             audits,
         },
         read: log,
         state: looked.state,
+        rates: looked.rates,
+        noted,
+        did: does,
     }
 }

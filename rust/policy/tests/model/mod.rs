@@ -70,8 +70,173 @@ pub struct Profile {
     pub matches: Vec<Match>,
     pub default: Action,
     pub default_text: String,
+    /// In the order of the text.
+    pub limits: Vec<Limit>,
     pub rules: Vec<Rule>,
 }
+
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// The place of the rule in front of which it stands.
+    pub at: usize,
+    pub what: Limited,
+    pub errno: u16,
+    /// `errno` and `reason`.
+    pub behind: String,
+}
+
+#[derive(Clone, Debug)]
+pub enum Limited {
+    Count {
+        word: &'static str,
+        most: u64,
+        /// How it is written.
+        text: String,
+        per_profile: bool,
+    },
+    Rate {
+        surface: Option<Surface>,
+        targets: Vec<Target>,
+        count: u32,
+        per_minute: bool,
+    },
+}
+
+/// What can be counted; the commands that make more of it, with their surface; and the part of the
+/// state that says how many there are.
+type Counts = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static str,
+);
+
+pub const COUNTS: [Counts; 9] = [
+    ("vms", &[("kvm", "KVM_CREATE_VM")], "profile.vms"),
+    ("vcpus", &[("kvm-vm", "KVM_CREATE_VCPU")], "vm.vcpus"),
+    (
+        "memory",
+        &[
+            ("kvm-vm", "KVM_SET_USER_MEMORY_REGION"),
+            ("kvm-vm", "KVM_SET_USER_MEMORY_REGION2"),
+        ],
+        "vm.memory",
+    ),
+    (
+        "memslots",
+        &[
+            ("kvm-vm", "KVM_SET_USER_MEMORY_REGION"),
+            ("kvm-vm", "KVM_SET_USER_MEMORY_REGION2"),
+        ],
+        "vm.memslots",
+    ),
+    ("irqfds", &[("kvm-vm", "KVM_IRQFD")], "vm.irqfds"),
+    (
+        "ioeventfds",
+        &[("kvm-vm", "KVM_IOEVENTFD")],
+        "vm.ioeventfds",
+    ),
+    (
+        "zones",
+        &[("kvm-vm", "KVM_REGISTER_COALESCED_MMIO")],
+        "vm.zones",
+    ),
+    ("devices", &[("kvm-vm", "KVM_CREATE_DEVICE")], "vm.devices"),
+    (
+        "mappings",
+        &[
+            ("vfio-container", "VFIO_IOMMU_MAP_DMA"),
+            ("iommufd", "IOMMU_IOAS_MAP"),
+            ("iommufd", "IOMMU_IOAS_MAP_FILE"),
+        ],
+        "file.mappings",
+    ),
+];
+
+/// A command of a surface that a limit of mappings refuses always, if all of this holds of its fields.
+type Escape = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, fn(u64) -> bool)],
+);
+
+pub const ESCAPES: [Escape; 4] = [
+    ("iommufd", "IOMMU_IOAS_COPY", &[]),
+    ("iommufd", "IOMMU_VFIO_IOAS", &[("op", |op| op != 0)]),
+    (
+        "iommufd",
+        "IOMMU_OPTION",
+        &[
+            ("option_id", |id| id == 1),
+            ("op", |op| op != 1),
+            ("val64", |value| value == 0),
+        ],
+    ),
+    (
+        "vfio-container",
+        "VFIO_SET_IOMMU",
+        &[("arg", |kind| kind == 1)],
+    ),
+];
+
+/// What `vm.did()` can name, and the command; of a variant, the field that tells it and its value.
+type Done = (&'static str, &'static str, Option<(&'static str, u64)>);
+
+pub const DIDS: [Done; 15] = [
+    // A command of /dev/kvm as well, where no VM is called.
+    ("KVM_CHECK_EXTENSION", "KVM_CHECK_EXTENSION", None),
+    ("KVM_IRQFD", "KVM_IRQFD", None),
+    ("KVM_CREATE_VCPU", "KVM_CREATE_VCPU", None),
+    ("KVM_ENABLE_CAP", "KVM_ENABLE_CAP", None),
+    ("KVM_SET_CPUID2", "KVM_SET_CPUID2", None),
+    ("KVM_GET_DIRTY_LOG", "KVM_GET_DIRTY_LOG", None),
+    ("KVM_X86_SET_MSR_FILTER", "KVM_X86_SET_MSR_FILTER", None),
+    ("KVM_GET_STATS_FD", "KVM_GET_STATS_FD", None),
+    ("KVM_MEMORY_ENCRYPT_OP", "KVM_MEMORY_ENCRYPT_OP", None),
+    (
+        "KVM_SEV_LAUNCH_START",
+        "KVM_MEMORY_ENCRYPT_OP",
+        Some(("id", 2)),
+    ),
+    // The same number.
+    (
+        "KVM_TDX_INIT_VCPU",
+        "KVM_MEMORY_ENCRYPT_OP",
+        Some(("id", 2)),
+    ),
+    (
+        "KVM_SEV_SNP_LAUNCH_FINISH",
+        "KVM_MEMORY_ENCRYPT_OP",
+        Some(("id", 102)),
+    ),
+    ("KVM_SET_DEVICE_ATTR", "KVM_SET_DEVICE_ATTR", None),
+    (
+        "KVM_DEV_VFIO_FILE",
+        "KVM_SET_DEVICE_ATTR",
+        Some(("group", 1)),
+    ),
+    (
+        "KVM_STATE_NESTED_FORMAT_SVM",
+        "KVM_SET_NESTED_STATE",
+        Some(("format", 1)),
+    ),
+];
+
+/// Commands whose success changes what is known, whatever a policy says.
+pub const NOTED: [(&str, &str); 13] = [
+    ("kvm", "KVM_CREATE_VM"),
+    ("kvm-vm", "KVM_ENABLE_CAP"),
+    ("kvm-vcpu", "KVM_ENABLE_CAP"),
+    ("kvm-vm", "KVM_REGISTER_COALESCED_MMIO"),
+    ("kvm-vm", "KVM_UNREGISTER_COALESCED_MMIO"),
+    ("kvm-device", "KVM_SET_DEVICE_ATTR"),
+    ("vfio-container", "VFIO_IOMMU_MAP_DMA"),
+    ("vfio-container", "VFIO_IOMMU_UNMAP_DMA"),
+    ("iommufd", "IOMMU_IOAS_MAP"),
+    ("iommufd", "IOMMU_IOAS_MAP_FILE"),
+    ("iommufd", "IOMMU_IOAS_COPY"),
+    ("iommufd", "IOMMU_IOAS_UNMAP"),
+    ("iommufd", "IOMMU_DESTROY"),
+];
 
 #[derive(Clone, Debug)]
 pub struct Match {
@@ -109,6 +274,7 @@ impl Who {
 #[derive(Clone, Debug)]
 pub struct Lines {
     pub default: u32,
+    pub limits: Vec<u32>,
     pub rules: Vec<u32>,
 }
 
@@ -158,8 +324,10 @@ pub struct Comparison {
 pub enum Term {
     Arg,
     Compat,
-    /// What begins with `vm.`, `vcpu.` or `thread.`.
+    /// What begins with `vm.`, `vcpu.`, `thread.`, `profile.` or `file.`.
     State(&'static str),
+    /// `vm.did()`: a place in [`DIDS`].
+    Did(usize),
     /// `vm.cap()`: the name of a capability and its number.
     Cap(&'static str, u32),
     Number(u64),
@@ -195,15 +363,25 @@ impl Policy {
             }
             let mut lines = Lines {
                 default: here(&text),
+                limits: Vec::new(),
                 rules: Vec::new(),
             };
             text += &profile.default_text;
             text.push('\n');
-            for rule in &profile.rules {
-                text += &rule.before;
-                lines.rules.push(here(&text));
-                text += &rule.text();
-                text.push('\n');
+            let mut limits = profile.limits.iter().peekable();
+            for place in 0..=profile.rules.len() {
+                let is_last = place == profile.rules.len();
+                while let Some(limit) = limits.next_if(|limit| limit.at <= place || is_last) {
+                    lines.limits.push(here(&text));
+                    text += &limit.text();
+                    text.push('\n');
+                }
+                if let Some(rule) = profile.rules.get(place) {
+                    text += &rule.before;
+                    lines.rules.push(here(&text));
+                    text += &rule.text();
+                    text.push('\n');
+                }
             }
             all.push(lines);
         }
@@ -230,6 +408,49 @@ impl Match {
     }
 }
 
+impl Limit {
+    fn text(&self) -> String {
+        let text = match &self.what {
+            Limited::Count {
+                word,
+                text,
+                per_profile,
+                ..
+            } => {
+                let per = if *per_profile { " per profile" } else { "" };
+                format!(" {word} {text}{per}")
+            }
+            Limited::Rate {
+                surface,
+                targets,
+                count,
+                per_minute,
+            } => {
+                let unit = if *per_minute { "min" } else { "s" };
+                format!("{} {count}/{unit}", targets_text(*surface, targets))
+            }
+        };
+        format!("limit{text}{}", self.behind)
+    }
+}
+
+fn targets_text(surface: Option<Surface>, targets: &[Target]) -> String {
+    let mut text = String::new();
+    if let Some(surface) = surface {
+        text += " ";
+        text += surface.name();
+    }
+    for (index, target) in targets.iter().enumerate() {
+        text += if index == 0 { " " } else { ", " };
+        text += match target {
+            Target::Name(command) => command.name,
+            Target::Number(_, text) => text,
+            Target::Star => "*",
+        };
+    }
+    text
+}
+
 impl Rule {
     pub fn text(&self) -> String {
         let mut text = String::from(match self.action {
@@ -237,18 +458,7 @@ impl Rule {
             Action::Deny(_) => "deny",
             Action::Audit => "audit",
         });
-        if let Some(surface) = self.surface {
-            text += " ";
-            text += surface.name();
-        }
-        for (index, target) in self.targets.iter().enumerate() {
-            text += if index == 0 { " " } else { ", " };
-            text += match target {
-                Target::Name(command) => command.name,
-                Target::Number(_, text) => text,
-                Target::Star => "*",
-            };
-        }
+        text += &targets_text(self.surface, &self.targets);
         if let Some(phase) = self.phase {
             text += " while ";
             text += phase;
@@ -292,6 +502,7 @@ impl Term {
             Self::Compat => "compat".into(),
             Self::State(name) => (*name).into(),
             Self::Cap(name, _) => format!("vm.cap({name})"),
+            Self::Did(place) => format!("vm.did({})", DIDS[*place].0),
             Self::Number(number) => number.to_string(),
             Self::Field(path) => path.clone(),
             Self::Item(array, index, None) => format!("{array}[{index}]"),
@@ -456,6 +667,7 @@ pub enum Spot {
     Compat,
     State(&'static str),
     Cap(u32),
+    Did(usize),
     Number(u64),
     /// In the struct, or in what a variant has in its stead, or in an element.
     At {
@@ -481,6 +693,19 @@ fn types_of_vms() -> &'static [u16] {
         _ => panic!("KVM_CREATE_VM takes a number"),
     }
 }
+
+/// The parts of the state that are numbers of 32 bits.
+pub const COUNTED: [&str; 9] = [
+    "vm.vcpus",
+    "vm.memslots",
+    "vm.irqfds",
+    "vm.ioeventfds",
+    "vm.zones",
+    "vm.devices",
+    "profile.vms",
+    "profile.vcpus",
+    "file.mappings",
+];
 
 /// Whether calls on a surface are on a VM or a part of it.
 pub fn is_of_a_vm(surface: Surface) -> bool {
@@ -534,8 +759,8 @@ pub fn resolve(
         }
         Term::State(name) if element.is_none() => {
             let (greatest, constants) = match *name {
-                "vm.vcpus" | "vm.memslots" => (u32::MAX.into(), &[][..]),
-                "vm.memory" => (u64::MAX.into(), &[][..]),
+                "vm.memory" | "vm.slot" | "profile.memory" => (u64::MAX.into(), &[][..]),
+                name if COUNTED.contains(&name) => (u32::MAX.into(), &[][..]),
                 "vm.type" => (u64::MAX.into(), types_of_vms()),
                 "vm.irqchip" => (2, &[][..]),
                 _ => (1, &[][..]),
@@ -547,15 +772,20 @@ pub fn resolve(
             };
             Some((Spot::State(name), spec))
         }
-        Term::Cap(_, number) if element.is_none() => {
+        Term::Cap(..) | Term::Did(_) if element.is_none() => {
             let spec = Spec {
                 least: 0,
                 greatest: 1,
                 constants: &[],
             };
-            Some((Spot::Cap(*number), spec))
+            let spot = match term {
+                Term::Did(place) => Spot::Did(*place),
+                Term::Cap(_, number) => Spot::Cap(*number),
+                _ => unreachable!(),
+            };
+            Some((spot, spec))
         }
-        Term::Arg | Term::Compat | Term::State(_) | Term::Cap(..) => None,
+        Term::Arg | Term::Compat | Term::State(_) | Term::Cap(..) | Term::Did(_) => None,
         Term::Field(path) => {
             let (variant, field) = find(path)?;
             at(variant, field.offset, field)
