@@ -4,27 +4,35 @@
 
 use crate::{
     heap::Heap,
+    known::Asked,
     ledger::{Count, Reading},
     sys::{
         call::Call,
-        detour::{Answer, Deferred, Outcome},
+        detour::{Answer, Outcome},
+        kprobe::Passes,
         locks::LEDGER,
+        open_file::OpenFile,
         per_cpu::{PerCpuCounters, Which},
         preemption::NoPreemption,
-        published::Published,
-        user_memory::{peek, OfCaller},
+        published::{Published, ReadSide},
+        registry::{self, Bound, Generation, Node, Places, Subject},
+        user_memory::peek,
         window::Slot, //
     },
 };
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use kernel::{
     prelude::*,
-    sync::{rcu, GlobalGuard}, //
+    sync::GlobalGuard, //
 };
 use portcullis_policy::{
-    Action, Bytes, Complete, Fetched, Head, Link, OutOfMemory, Piece, Policy, Reads, Request,
-    Surface, Unread, Whole, PADDING,
+    slot_named, Action, Bytes, Complete, Head, Link, Phase, Plain, Policy, ProfileId, Reads,
+    Request, Section, State, StateNeed, Surface, Unread, PADDING,
 };
+
+mod deferred;
+
+pub(crate) use deferred::judge_deferred;
 
 /// The policy in force. It is there before the first site is armed and after the last is gone.
 static ACTIVE: Published<Active, LEDGER> = Published::empty();
@@ -37,7 +45,7 @@ pub(crate) struct Active {
     pub(crate) policy: Policy<Heap>,
     pub(crate) text: KVVec<u8>,
     /// No two that were ever made have the same: an address might come again.
-    generation: u64,
+    generation: Generation,
     /// A pair for each link, then one for each [`Reading`].
     counters: PerCpuCounters,
 }
@@ -45,6 +53,13 @@ pub(crate) struct Active {
 /// The answer where there is no policy, or its table leads nowhere: a mistake of ours that no call
 /// has shown yet, and no reason to let one through. `EPERM`.
 const LOST: Answer = Answer::Refuse(1);
+
+/// What KVM answers a process that did not make the VM, whatever it calls: `EIO`. Nothing that such a
+/// one does counts for the VM.
+const NOT_YOURS: Answer = Answer::Refuse(5);
+
+/// The command that runs a vCPU.
+const KVM_RUN: u32 = kernel::ioctl::_IO(0xae, 0x80);
 
 /// The longest argument that is judged in a probe, where preemption is off: most structs that VMMs set
 /// often are shorter.
@@ -57,10 +72,11 @@ const HELD_BACK: Which = Which::Second;
 impl Active {
     /// Makes a policy ready to be put in force.
     pub(crate) fn new(policy: Policy<Heap>, text: KVVec<u8>) -> Result<Self> {
-        static GENERATION: AtomicU64 = AtomicU64::new(0);
+        // Nothing is bound by the generation 0.
+        static GENERATION: AtomicU64 = AtomicU64::new(1);
         Ok(Self {
             counters: PerCpuCounters::new(policy.links.len() + Reading::ALL.len())?,
-            generation: GENERATION.fetch_add(1, Ordering::Relaxed),
+            generation: Generation::new(GENERATION.fetch_add(1, Ordering::Relaxed)),
             policy,
             text,
         })
@@ -68,42 +84,181 @@ impl Active {
 
     /// Whether a command is allowed whatever the call is like; if so, counts the call.
     #[inline]
-    fn plainly_allows(&self, surface: Surface, call: &Call<'_>) -> bool {
+    fn plainly_allows<'a>(
+        &'a self,
+        surface: Surface,
+        call: &Call<'_>,
+        on: &NoPreemption,
+    ) -> Passes<'a, Self> {
         let register = call.command_register();
-        let link = self.policy.plain_allow_in_register(surface, register);
+        match self.policy.plain_in_register(surface, register) {
+            Plain::Allow(link) => {
+                self.add(link, CARRIED_OUT, on);
+                Passes::Yes
+            }
+            Plain::ByCaller => Passes::Perhaps(self),
+            Plain::No => Passes::No,
+        }
+    }
+
+    /// The same where it matters who calls, for a VM and a vCPU that have run: nothing else is called so
+    /// often.
+    #[inline]
+    pub(crate) fn plainly_allows_caller(&self, surface: Surface, call: &Call<'_>) -> bool {
+        if !matches!(surface, Surface::KvmVcpu | Surface::KvmVm) {
+            return false;
+        }
+        let on = call.no_preemption();
+        let Some(node) = registry::newest(call.key_of_vm(), on) else {
+            return false;
+        };
+        let Some(places) = node.subject.bound().places(self.generation) else {
+            return false;
+        };
+        // In setup KVM has to be asked.
+        let ran = match surface {
+            Surface::KvmVcpu => node.ran(),
+            _ => node.subject.ran(),
+        };
+        if !ran {
+            return false;
+        }
+        let section = Section(places.section(true).into());
+        let register = call.command_register();
+        let link = self.policy.plain_allow_in(section, surface, register);
         if let Some(link) = link {
-            self.add(link, CARRIED_OUT, call.no_preemption());
+            self.add(link, CARRIED_OUT, on);
+            node.count();
         }
         link.is_some()
     }
 
     /// Judges a call, and counts it, if what its rules look at is at hand.
     #[inline(always)]
-    pub(crate) fn judge(&self, request: &Request, on: &NoPreemption) -> Outcome {
-        let Some(head) = self.policy.head(request.surface, request.command) else {
-            return Outcome::Decided(LOST);
+    pub(crate) fn judge(
+        &self,
+        request: &Request,
+        file: Option<OpenFile<'_>>,
+        on: &NoPreemption,
+    ) -> Outcome {
+        let outcome = if self.policy.knows_callers() {
+            self.judge_caller(request, file, on)
+        } else {
+            self.judge_in(Section::FIRST, request, file, on)
+        };
+        outcome.unwrap_or(Outcome::Defer)
+    }
+
+    /// The same where it matters who calls.
+    #[inline(never)]
+    fn judge_caller(
+        &self,
+        request: &Request,
+        file: Option<OpenFile<'_>>,
+        on: &NoPreemption,
+    ) -> Option<Outcome> {
+        let open = file?;
+        if !open.is_of_current(request.surface) {
+            return Some(Outcome::Decided(NOT_YOURS));
+        }
+        let node = registry::find(open, request.surface, on)?;
+        let places = node.subject.bound().places(self.generation)?;
+        // The call that makes a VM run is still one of its setup.
+        let is_running = node.subject.is_running(open, request.surface);
+        let section = Section(places.section(is_running).into());
+        let outcome = self.judge_in(section, request, file, on);
+        if outcome.is_some() {
+            node.count();
+        }
+        outcome
+    }
+
+    #[inline(always)]
+    fn judge_in(
+        &self,
+        section: Section,
+        request: &Request,
+        file: Option<OpenFile<'_>>,
+        on: &NoPreemption,
+    ) -> Option<Outcome> {
+        let Some(head) = self
+            .policy
+            .head_in(section, request.surface, request.command)
+        else {
+            return Some(Outcome::Decided(LOST));
         };
         let Some(reads) = self.policy.reads(head, request.compat) else {
-            return Outcome::Decided(LOST);
+            return Some(Outcome::Decided(LOST));
         };
+        if is_run(request) {
+            return self.judge_run(head, reads, request, file?, on);
+        }
         let here = match reads.at_once {
             0 if reads.is_nothing() => {
-                return Outcome::Decided(self.judge_call(head, request, on));
+                return Some(Outcome::Decided(self.judge_call(head, request, file, on)));
             }
             0 => None,
-            _ => self.judge_here(head, reads, request, on),
+            // What state things are in, and what becomes of it, is not for a probe.
+            _ if reads.asks_more() => None,
+            _ => self.judge_here(head, reads, request, file, on),
         };
-        here.unwrap_or_else(|| {
+        if here.is_none() && reads.is_of_memory() {
             self.note(Reading::Deferred, CARRIED_OUT, on);
-            Outcome::Defer
-        })
+        }
+        here
     }
 
     /// Judges a call of which nothing has to be read.
     #[inline(never)]
-    fn judge_call(&self, head: Head, request: &Request, on: &NoPreemption) -> Answer {
+    fn judge_call(
+        &self,
+        head: Head,
+        request: &Request,
+        file: Option<OpenFile<'_>>,
+        on: &NoPreemption,
+    ) -> Answer {
         let count = |link, counter| self.add(link, counter, on);
-        self.decide(head, request, Bytes::default(), count)
+        let denial = |counter| note_denial(request, file, counter, on);
+        self.decide(head, request, Bytes::default(), count, denial)
+    }
+
+    /// Judges a `KVM_RUN`, which may last as long as it likes: never where the module would have to wait
+    /// for it. It has no argument that could be read.
+    #[inline(never)]
+    fn judge_run(
+        &self,
+        head: Head,
+        reads: &Reads,
+        request: &Request,
+        file: OpenFile<'_>,
+        on: &NoPreemption,
+    ) -> Option<Outcome> {
+        let count = |link, counter| self.add(link, counter, on);
+        let denial = |counter| note_denial(request, Some(file), counter, on);
+        if reads.is_nothing() && !self.policy.knows_callers() {
+            let bytes = Bytes::default();
+            return Some(Outcome::Decided(
+                self.decide(head, request, bytes, count, denial),
+            ));
+        }
+        if !file.is_of_current(request.surface) {
+            return Some(Outcome::Decided(NOT_YOURS));
+        }
+        let node = registry::find(file, request.surface, on)?;
+        let places = node.subject.bound().places(self.generation)?;
+        let call = (request, node, file);
+        let state = self
+            .state(call, reads, places, Bytes::default(), on)
+            .bytes();
+        let bytes = Bytes {
+            state: &state,
+            ..Bytes::default()
+        };
+        if !node.ran() {
+            node.is_tried(file);
+        }
+        let answer = self.decide(head, request, bytes, count, denial);
+        Some(Outcome::Decided(answer))
     }
 
     /// Judges a call whose argument is short and at hand, as those of most calls are.
@@ -113,6 +268,7 @@ impl Active {
         head: Head,
         reads: &Reads,
         request: &Request,
+        file: Option<OpenFile<'_>>,
         on: &NoPreemption,
     ) -> Option<Outcome> {
         // CAST: 32 bits fit.
@@ -130,7 +286,8 @@ impl Active {
             ..Bytes::default()
         };
         let count = |link, counter| self.add(link, counter, on);
-        Some(match self.decide(head, request, bytes, count) {
+        let denial = |counter| note_denial(request, file, counter, on);
+        Some(match self.decide(head, request, bytes, count, denial) {
             Answer::Continue => {
                 let complete = Complete::of(request.arg, len);
                 Outcome::Sealed(slot.open(complete, reads.whole.written))
@@ -139,7 +296,8 @@ impl Active {
         })
     }
 
-    /// Judges a call whose argument has been read, and counts it.
+    /// Judges a call whose argument has been read, and counts it. `denial` is told of one that is
+    /// refused, or would be.
     #[inline(always)]
     fn decide(
         &self,
@@ -147,6 +305,7 @@ impl Active {
         request: &Request,
         bytes: Bytes<'_>,
         count: impl Fn(u32, Which) + Copy,
+        denial: impl FnOnce(Which),
     ) -> Answer {
         let note = move |link| count(link, CARRIED_OUT);
         let decided = self.policy.deciding_rule(head, request, bytes, note);
@@ -158,6 +317,7 @@ impl Active {
             Some((link, Action::Deny { errno })) => {
                 let (counter, answer) = refusal(errno);
                 count(link, counter);
+                denial(counter);
                 answer
             }
             // An `audit` rule decides nothing.
@@ -165,30 +325,69 @@ impl Active {
         }
     }
 
-    /// The next step of a call that may sleep between its steps.
-    fn next(&self, request: &Request, fetched: &Fetched<Slot>) -> Next {
-        let Some(head) = self.policy.head(request.surface, request.command) else {
-            return Next::Answer(LOST, None);
-        };
-        match self.policy.wants(head, request, fetched) {
-            Ok(Some(piece)) => {
-                let reads = self.policy.reads(head, request.compat);
-                Next::Read(piece, reads.map_or(0, Reads::ahead))
-            }
-            Ok(None) => {
-                let count = |link, counter| NoPreemption::during(|on| self.add(link, counter, on));
-                let answer = self.decide(head, request, fetched.bytes(), count);
-                let reads = self.policy.reads(head, request.compat);
-                let looked = reads.filter(|reads| reads.is_of_memory());
-                Next::Answer(answer, looked.map(|reads| reads.whole))
-            }
-            Err(unread) => Next::Answer(self.refuse_unread(unread), None),
+    /// What the policy says about a subject.
+    fn bound(&self, subject: &Subject) -> Option<Places> {
+        if let Some(places) = subject.bound().places(self.generation) {
+            return Some(places);
         }
+        let profile = self.policy.profile_of(&subject.facts.caller())?;
+        let place = |phase| {
+            let section = self.policy.section(profile, phase)?;
+            u8::try_from(section.0).ok()
+        };
+        let places = Places::new(
+            u8::try_from(profile.index()).ok()?,
+            place(Phase::Setup)?,
+            place(Phase::Running)?,
+        );
+        subject.bind(Bound::new(self.generation, places));
+        Some(places)
+    }
+
+    /// The name of the profile that speaks for a subject.
+    pub(crate) fn profile_name(&self, subject: &Subject) -> Option<&[u8]> {
+        let place = self.bound(subject)?.profile();
+        let profile = self.policy.profiles.get(usize::from(place))?;
+        profile.name.of(&self.text)
+    }
+
+    /// What the rules for a call see of the state of things. What uses up a rate is counted.
+    fn state(
+        &self,
+        (request, node, file): (&Request, &Node, OpenFile<'_>),
+        reads: &Reads,
+        places: Places,
+        bytes: Bytes<'_>,
+        inside: &impl ReadSide,
+    ) -> State {
+        let asked = Asked {
+            need: reads.state,
+            node,
+            file,
+            surface: request.surface,
+            slot: slot_named(request, bytes),
+            profile: places.profile(),
+            place_of: &|subject| Some(self.bound(subject)?.profile()),
+        };
+        let mut state = asked.state(inside);
+        let seen = &node.subject.seen;
+        if reads.state.has(StateNeed::DID) {
+            for (index, did) in self.policy.dids.iter().enumerate() {
+                state.did |= u32::from(seen.did(did.key())) << index;
+            }
+        }
+        let profile = ProfileId::at(places.profile().into());
+        let rate = |index| self.policy.rate(profile, index);
+        state.exceeded = seen.exceeded(self.generation.number(), reads.rates, rate);
+        state
     }
 
     /// Judges a call whose argument is none that could be read, and counts it.
-    fn refuse_unread(&self, unread: Unread) -> Answer {
+    fn refuse_unread(&self, unread: Unread, subject: Option<&Subject>) -> Answer {
         let (counter, answer) = refusal(unread.errno());
+        if let Some(subject) = subject {
+            subject.count_denial(counter);
+        }
         NoPreemption::during(|on| self.note(unread.into(), counter, on));
         answer
     }
@@ -243,10 +442,15 @@ impl Active {
 
 /// Whether the policy in force allows a command whatever the call is like; if so, counts the call.
 #[inline]
-pub(crate) fn plainly_allows(surface: Surface, call: &Call<'_>) -> bool {
-    ACTIVE
-        .read(call.no_preemption())
-        .is_some_and(|active| active.plainly_allows(surface, call))
+pub(crate) fn plainly_allows<'a>(
+    surface: Surface,
+    call: &Call<'_>,
+    on: &'a NoPreemption,
+) -> Passes<'a, Active> {
+    match ACTIVE.read(on) {
+        Some(active) => active.plainly_allows(surface, call, on),
+        None => Passes::No,
+    }
 }
 
 /// Judges a call by the policy in force, and counts it, if what its rules look at is at hand.
@@ -254,80 +458,24 @@ pub(crate) fn plainly_allows(surface: Surface, call: &Call<'_>) -> bool {
 pub(crate) fn judge(request: &Request, call: &Call<'_>) -> Outcome {
     let on = call.no_preemption();
     match ACTIVE.read(on) {
-        Some(active) => active.judge(request, on),
+        Some(active) => active.judge(request, call.file(), on),
         None => Outcome::Decided(LOST),
     }
 }
 
-/// What to do next about a deferred call.
-enum Next {
-    /// So many bytes of the argument can be read ahead.
-    Read(Piece, usize),
-    /// If the rules looked at the argument: how far it goes.
-    Answer(Answer, Option<Whole>),
+/// Whether a call runs a vCPU.
+#[inline]
+fn is_run(request: &Request) -> bool {
+    request.surface == Surface::KvmVcpu && request.command == KVM_RUN
 }
 
-/// Judges a call by the policy in force, and counts it. Reads what its rules look at, which may
-/// sleep for as long as a page does not come, and then everything else that the handler may look at:
-/// it is to find the bytes that were judged.
-///
-/// No lock is held meanwhile, and nothing of the policy: it may be replaced. Then what has been read
-/// for the one before is thrown away. So the verdict is that of one whole policy, on one copy of the
-/// argument.
-pub(crate) fn judge_deferred(request: &Request) -> Deferred {
-    let Ok(slot) = Slot::take(request.compat) else {
-        return without_memory();
-    };
-    let mut fetched = Fetched::nothing(slot);
-    let mut generation = None;
-    let mut trouble = None;
-    loop {
-        let next = {
-            let rcu = rcu::read_lock();
-            let Some(active) = ACTIVE.read(&rcu) else {
-                return LOST.into();
-            };
-            if generation.replace(active.generation) != Some(active.generation) {
-                fetched.forget();
-                trouble = None;
-            }
-            match trouble {
-                Some(unread) => Next::Answer(active.refuse_unread(unread), None),
-                None => active.next(request, &fetched),
-            }
-        };
-        match next {
-            Next::Read(piece, ahead) => {
-                fetched.read_ahead(ahead, request.arg, &mut OfCaller);
-                trouble = fetched.take(piece, &mut OfCaller).err();
-            }
-            Next::Answer(Answer::Continue, Some(whole)) => {
-                return match fetched.complete(&whole, request.arg, &mut OfCaller) {
-                    Ok(complete) => {
-                        let slot = fetched.into_buffer();
-                        Deferred::Sealed(slot.open(complete, whole.written))
-                    }
-                    Err(OutOfMemory) => without_memory(),
-                }
-            }
-            Next::Answer(answer, _) => return answer.into(),
-        }
-    }
-}
-
-/// What becomes of a call for whose argument there is no room.
+/// Counts a call that is refused, or would be, with the VM that it is made on.
 #[cold]
-fn without_memory() -> Deferred {
-    let rcu = rcu::read_lock();
-    ACTIVE
-        .read(&rcu)
-        .map_or(LOST, |active| active.refuse_unread(Unread::OutOfMemory))
-        .into()
-}
-
-impl From<Answer> for Deferred {
-    fn from(answer: Answer) -> Self {
-        Self::Decided(answer)
+#[inline(never)]
+fn note_denial(request: &Request, file: Option<OpenFile<'_>>, counter: Which, on: &NoPreemption) {
+    let node = file.and_then(|file| registry::find(file, request.surface, on));
+    if let Some(node) = node {
+        node.subject.count_denial(counter);
     }
 }
 

@@ -8,11 +8,15 @@
 use crate::sys::{
     call::Call,
     canary,
-    detour::{Answer, Deferred, Outcome, Probes},
-    kprobe::{Armed, Handler, OnHit, Probe, Pulse},
+    detour::{Answer, Outcome, Probes, Returned, Waiting},
+    kprobe::{Armed, Handler, OnHit, Passes, Probe, Pulse},
+    preemption::NoPreemption,
     sight::{Sight, Text}, //
 };
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::{
+    convert::Infallible,
+    sync::atomic::{AtomicU64, Ordering}, //
+};
 use kernel::prelude::*;
 
 /// A call that the probe refuses.
@@ -51,8 +55,16 @@ pub(crate) struct Judge {
 }
 
 impl OnHit for Judge {
+    /// There are none.
+    type Rules = Infallible;
+
     #[inline]
-    fn passes(&self, _: &Call<'_>) -> bool {
+    fn passes<'a>(&self, _: &Call<'_>, _: &'a NoPreemption) -> Passes<'a, Infallible> {
+        Passes::No
+    }
+
+    #[inline]
+    fn passes_for_caller(&self, _: &Call<'_>, _: &Infallible) -> bool {
         false
     }
 
@@ -67,9 +79,9 @@ impl OnHit for Judge {
         }
     }
 
-    fn judge_deferred(&self, _: u32, argument: u64) -> Deferred {
-        self.seen.store(argument, Ordering::Relaxed);
-        Deferred::Decided(Answer::Continue)
+    fn judge_deferred(&self, call: Waiting<'_>) -> Returned {
+        self.seen.store(call.argument(), Ordering::Relaxed);
+        call.proceed()
     }
 }
 

@@ -6,11 +6,12 @@ use crate::{
     catalogue,
     load,
     report,
-    sys::securityfs::{File, Folder, Show, Store, Take}, //
+    sys::securityfs::{File, Folder, Show, Store, Take},
+    vms, //
 };
 use kernel::prelude::*;
 
-static FILES: [File; 6] = [
+static FILES: [File; 7] = [
     File {
         name: c"policy",
         mode: 0o600,
@@ -51,6 +52,12 @@ static FILES: [File; 6] = [
         name: c"counters",
         mode: 0o400,
         show: Show::AtOpen(report::counters),
+        store: None,
+    },
+    File {
+        name: c"vms",
+        mode: 0o400,
+        show: Show::AtOpen(vms::write),
         store: None,
     },
     File {

@@ -8,13 +8,15 @@
 
 use crate::{
     canary::{self, Canary},
-    module_parameters,
+    known, module_parameters,
     sites::{self, Site, State, SITES},
     sys::{
         beat::{Beat, OnBeat},
         kprobe::{Armed, Probe, Pulse},
         locks::LIFE,
+        observer::Observer,
         panic::stop_the_host,
+        registry::{self, OBSERVERS},
         sight::{wait_for_changes, Sight}, //
     },
     text::Errno,
@@ -86,6 +88,10 @@ pub(crate) struct Life {
     counts: Counts,
     /// How many calls each site had missed.
     missed: [usize; SITES.len()],
+    /// How often the observers had missed something.
+    unseen: usize,
+    /// Whether VMs may have come and gone that nobody saw, since they were last looked for.
+    is_behind: bool,
 }
 
 impl Life {
@@ -101,6 +107,8 @@ impl Life {
                 missed: 0,
             },
             missed: [0; SITES.len()],
+            unseen: 0,
+            is_behind: false,
         }
     }
 }
@@ -117,7 +125,18 @@ pub(crate) fn check() -> (Gate, Counts) {
         life.take_in(place, site);
     }
     life.conclude();
+    let unseen = OBSERVERS.iter().map(Observer::missed).sum();
+    // It is less where one was armed anew.
+    if unseen > core::mem::replace(&mut life.unseen, unseen) || !life.canary.answers {
+        life.is_behind = true;
+    }
     (life.gate, life.counts)
+}
+
+/// Whether VMs must be looked for anew, now that they are seen again. Only once.
+fn catches_up() -> bool {
+    let mut life = LIFE.lock();
+    life.canary.answers && core::mem::take(&mut life.is_behind)
 }
 
 impl Life {
@@ -239,16 +258,25 @@ impl OnBeat for Look {
 
     fn beat() {
         check();
+        if catches_up() {
+            known::begin_anew();
+        }
+        registry::reap();
     }
+}
+
+/// Puts the canary in its place. The kernel finds the probe that came last first, where two share a list:
+/// let that be one of the sites.
+pub(crate) fn put_canary() -> Option<canary::InPlace> {
+    // Without the canary the gate is taken for dead, which is no reason to have none.
+    canary::InPlace::new()
+        .inspect_err(|error| pr_err!("the canary has no probe: {}\n", Errno(*error)))
+        .ok()
 }
 
 impl Watch {
     /// Looks for the first time, and again and again from then on.
-    pub(crate) fn begin() -> Result<Self> {
-        // Without the canary the gate is taken for dead, which is no reason to have none.
-        let canary = canary::InPlace::new()
-            .inspect_err(|error| pr_err!("the canary has no probe: {}\n", Errno(*error)))
-            .ok();
+    pub(crate) fn begin(canary: Option<canary::InPlace>) -> Result<Self> {
         check();
         Ok(Self {
             _beat: Beat::new()?,

@@ -5,13 +5,14 @@
 use crate::{
     active::{self, Active},
     heap::Heap,
+    known,
     ledger::Ledger,
     sys::locks::LEDGER,
     text::{Errno, Text}, //
 };
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::{fmt, prelude::*};
-use portcullis_policy::{check, limits, Check, Checked, Rejection, Space};
+use portcullis_policy::{check, limits, Check, Checked, Policy, Rejection, Space, StateNeed};
 
 /// The longest text in bytes that is taken from a writer.
 pub(crate) const LIMIT: usize = limits::TEXT_BYTES;
@@ -79,6 +80,7 @@ pub(crate) fn text(text: KVVec<u8>) -> Result {
     let checked = check::<Heap>(&text).map_err(|rejection| diagnose(&rejection, &text))?;
     let no_memory = |error| refuse(error, fmt!("{NO_MEMORY}"));
     let warnings = warnings(&checked, &text).map_err(no_memory)?;
+    let asks_profiles = asks_profiles(&checked.policy);
     let active = Active::new(checked.policy, text)
         .and_then(|active| Ok(KBox::new(active, GFP_KERNEL)?))
         .map_err(no_memory)?;
@@ -89,7 +91,20 @@ pub(crate) fn text(text: KVVec<u8>) -> Result {
         pr_warn!("{}\n", line);
     }
     ledger.last = LastLoad::Accepted(warnings);
+    drop(ledger);
+    if asks_profiles {
+        known::take_stock();
+    }
     Ok(())
+}
+
+/// Whether a rule looks at what the VMs of a profile have together.
+fn asks_profiles(policy: &Policy<Heap>) -> bool {
+    let mut reads = policy
+        .needs
+        .iter()
+        .flat_map(|need| [&need.native, &need.compat]);
+    reads.any(|reads| reads.state.has(StateNeed::PROFILE))
 }
 
 /// Says of a text what loading it would say, and loads nothing.

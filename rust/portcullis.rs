@@ -4,17 +4,23 @@
 //! host kernel.
 //!
 //! Read from here: a policy is put in force ([`load`]), the gate is closed ([`sites`]), calls are
-//! judged ([`active`]), it is looked after whether they are ([`life`]), and the files in securityfs tell and change what happens ([`files`]).
+//! judged ([`active`]) by who makes them ([`known`]), it is looked after whether they are ([`life`]), and the
+//! files in securityfs tell and change what happens ([`files`]).
 
 #![deny(unsafe_code)]
+
+#[cfg(CONFIG_PREEMPT_RT)]
+compile_error!("a probe takes locks of KVM's that sleep on a kernel with CONFIG_PREEMPT_RT");
 
 use kernel::prelude::*;
 
 mod active;
 mod canary;
 mod catalogue;
+mod doing;
 mod files;
 mod heap;
+mod known;
 mod ledger;
 mod life;
 mod load;
@@ -24,6 +30,7 @@ mod sites;
 mod sys;
 mod text;
 mod trouble;
+mod vms;
 
 /// `policy/builtin.policy`, compiled while the module was built.
 #[expect(
@@ -65,12 +72,13 @@ module! {
 }
 
 /// The module while it is loaded. The fields go in order: nobody can load a policy while the gate
-/// is opened, nobody looks whether it is closed, the policy goes when no call can be under judgement
-/// any more, and last what the windows of processes seem to map.
+/// is opened, nobody looks whether it is closed, who is known and the policy go when no call can be
+/// under judgement any more, and last what the windows of processes seem to map.
 struct Portcullis {
     _files: sys::securityfs::Folder,
     _watch: life::Watch,
     _gate: sites::Gate,
+    _registry: sys::registry::Registry,
     _policy: load::InForce,
     _backing: sys::window::Backing,
 }
@@ -82,13 +90,17 @@ impl kernel::Module for Portcullis {
         active::set_enforcing(!module_parameters::permissive.value());
         let backing = sys::window::init()?;
         let policy = load::builtin()?;
+        let registry = sys::registry::Registry::new();
+        let canary = life::put_canary();
         let gate = sites::Gate::close()?;
-        let watch = life::Watch::begin()?;
+        known::find_those_before();
+        let watch = life::Watch::begin(canary)?;
         let files = files::create()?;
         Ok(Self {
             _files: files,
             _watch: watch,
             _gate: gate,
+            _registry: registry,
             _policy: policy,
             _backing: backing,
         })

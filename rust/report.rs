@@ -9,7 +9,7 @@ use crate::{
     life,
     load::LastLoad,
     sites::{self, State, SITES},
-    sys::{digest::sha256, locks::LEDGER},
+    sys::{digest::sha256, locks::LEDGER, registry::OBSERVERS},
     text::{Errno, Text},
     trouble::why, //
 };
@@ -75,6 +75,23 @@ pub(crate) fn status(out: &mut Text) -> Result {
             State::Absent => out.put(fmt!("state=absent\n"))?,
             State::Missing => out.put(fmt!("state=absent why=\"{}\"\n", why(ENOENT)))?,
             State::Failed(error) => out.put(fmt!(
+                "state=failed error={} why=\"{}\"\n",
+                Errno(error),
+                why(error)
+            ))?,
+        }
+    }
+    for observer in &OBSERVERS {
+        out.put(fmt!(
+            "observer: {} module={} missed={} ",
+            observer.symbol,
+            observer.module,
+            observer.missed()
+        ))?;
+        match observer.armed() {
+            Ok(true) => out.put(fmt!("state=armed\n"))?,
+            Ok(false) => out.put(fmt!("state=absent\n"))?,
+            Err(error) => out.put(fmt!(
                 "state=failed error={} why=\"{}\"\n",
                 Errno(error),
                 why(error)

@@ -6,12 +6,16 @@
 //! and taken away when the module goes.
 
 use crate::{
-    active,
+    active::{self, Active},
     sys::{
         call::{is_compat, Call},
-        detour::{wait_for_calls_on_detours, Answer, Deferred, Outcome, Probes},
-        kprobe::{c_str, Armed, Handler, OnHit, Probe, Pulse},
-        module_notifier::{is_loaded, ModuleEvents, ModuleNotifier}, //
+        detour::{wait_for_calls_on_detours, Answer, Outcome, Probes, Returned, Waiting},
+        kprobe::{c_str, Armed, Handler, OnHit, Passes, Probe, Pulse},
+        module_notifier::{is_loaded, ModuleEvents, ModuleNotifier},
+        observer::Observer,
+        open_file::OpenFile,
+        preemption::NoPreemption,
+        registry::OBSERVERS, //
     },
     text::Errno,
     trouble::why, //
@@ -172,6 +176,20 @@ impl Probes for Doors {
     }
 }
 
+/// What a file of a VM is; `None` for all others.
+pub(crate) fn surface_of_vm(file: OpenFile<'_>) -> Option<Surface> {
+    SITES
+        .iter()
+        .filter(|probe| probe.judge().callers != Callers::Compat && file.is_of(probe))
+        .map(|probe| probe.judge().surface)
+        .find(|surface| {
+            matches!(
+                surface,
+                Surface::KvmVm | Surface::KvmVcpu | Surface::KvmDevice
+            )
+        })
+}
+
 /// Whether a surface has a site at all.
 pub(crate) fn guards(surface: Surface) -> bool {
     SITES.iter().any(|probe| probe.judge().surface == surface)
@@ -210,10 +228,20 @@ impl Site {
 }
 
 impl OnHit for Site {
+    type Rules = Active;
+
     #[inline]
-    fn passes(&self, call: &Call<'_>) -> bool {
+    fn passes<'a>(&self, call: &Call<'_>, on: &'a NoPreemption) -> Passes<'a, Active> {
+        if is_compat() {
+            return Passes::No;
+        }
         // No rule about iommufd can name a command that is judged as another surface's.
-        !is_compat() && active::plainly_allows(self.surface, call)
+        active::plainly_allows(self.surface, call, on)
+    }
+
+    #[inline]
+    fn passes_for_caller(&self, call: &Call<'_>, active: &Active) -> bool {
+        active.plainly_allows_caller(self.surface, call)
     }
 
     #[inline(always)]
@@ -225,8 +253,8 @@ impl OnHit for Site {
         active::judge(&request, call)
     }
 
-    fn judge_deferred(&self, command: u32, argument: u64) -> Deferred {
-        active::judge_deferred(&self.request(command, argument))
+    fn judge_deferred(&self, call: Waiting<'_>) -> Returned {
+        active::judge_deferred(&self.request(call.command(), call.argument()), call)
     }
 }
 
@@ -282,8 +310,19 @@ fn of_module(module: &CStr) -> impl Iterator<Item = &'static Probe<Site>> + '_ {
 
 enum Follow {}
 
+/// The observers of a module.
+fn watching(module: &CStr) -> impl Iterator<Item = &'static Observer> + '_ {
+    OBSERVERS
+        .iter()
+        .filter(move |observer| observer.module == module)
+}
+
 impl ModuleEvents for Follow {
     fn coming(module: &CStr) {
+        for observer in watching(module) {
+            observer.disarm();
+            observer.arm();
+        }
         for probe in of_module(module) {
             // The gate may have been closed just before ftrace knew the module: begin afresh.
             probe.disarm();
@@ -297,6 +336,7 @@ impl ModuleEvents for Follow {
             probe.disarm();
             probe.judge().error.store(0, Ordering::Relaxed);
         }
+        watching(module).for_each(Observer::disarm);
     }
 }
 
@@ -315,6 +355,7 @@ impl Gate {
     pub(crate) fn close() -> Result<Self> {
         let sites = ArmedSites;
         let notifier = ModuleNotifier::new()?;
+        OBSERVERS.iter().for_each(Observer::arm);
         for probe in &SITES {
             arm(probe, |site| is_loaded(site.this_module));
         }

@@ -4,7 +4,12 @@
 //!
 //! C header: [`arch/x86/include/asm/ptrace.h`](srctree/arch/x86/include/asm/ptrace.h)
 
-use super::{bindings, preemption::NoPreemption};
+use super::{
+    bindings,
+    open_file::{Key, OpenFile},
+    preemption::NoPreemption,
+};
+use core::ptr::NonNull;
 
 /// A call that has just entered `long handler(struct file *, unsigned int, unsigned long)`.
 ///
@@ -40,6 +45,22 @@ impl Call<'_> {
         self.registers.dx as u64
     }
 
+    /// The first argument, the file that the call is made on.
+    #[inline]
+    pub(crate) fn file(&self) -> Option<OpenFile<'_>> {
+        let file = core::ptr::with_exposed_provenance_mut(self.registers.di);
+        // SAFETY: whoever calls an ioctl keeps its file open for as long as the call lasts.
+        Some(unsafe { OpenFile::assume(NonNull::new(file)?) })
+    }
+
+    /// [`OpenFile::key`] for a call on a VM or a vCPU.
+    #[inline]
+    pub(crate) fn key_of_vm(&self) -> Key {
+        let file = core::ptr::with_exposed_provenance_mut(self.registers.di);
+        // SAFETY: whoever calls an ioctl of KVM's has a file, and keeps it open.
+        Key(unsafe { OpenFile::assume(NonNull::new_unchecked(file)) }.private_data())
+    }
+
     /// The proof that comes with a call.
     #[inline]
     pub(crate) fn no_preemption(&self) -> &NoPreemption {
@@ -73,6 +94,13 @@ pub(crate) fn is_compat() -> bool {
     // writes the flag that the system call's entry has set.
     let status = unsafe { (*current()).thread_info.status };
     status & bindings::TS_COMPAT != 0
+}
+
+/// Whether somebody traces the current task.
+pub(crate) fn is_traced() -> bool {
+    // SAFETY: the current task is there; the word may change at any time.
+    let ptrace = unsafe { core::ptr::addr_of!((*current()).ptrace).read_volatile() };
+    ptrace != 0
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -8,11 +8,15 @@
 
 use super::{
     bindings,
-    call::Call,
+    call::{current, Call},
     kprobe::{OnHit, Probe},
+    open_file::OpenFile,
     window::{self, Slot}, //
 };
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::{
+    ptr::{addr_of_mut, null_mut, NonNull},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering}, //
+};
 use kernel::{
     prelude::*,
     time::{delay::fsleep, Delta}, //
@@ -27,12 +31,100 @@ pub(crate) enum Answer {
     Refuse(u16),
 }
 
-/// What becomes of a call that was deferred.
-pub(crate) enum Deferred {
-    /// What becomes of it; nothing has been read.
-    Decided(Answer),
-    /// The handler is called with the argument that was judged.
-    Sealed(Slot),
+/// A call that was deferred. It is refused, or its handler is called, once.
+pub(crate) struct Waiting<'a> {
+    entry: usize,
+    /// The canary has none.
+    file: Option<OpenFile<'a>>,
+    command: c_uint,
+    argument: c_ulong,
+}
+
+/// What a call returns.
+pub(crate) struct Returned {
+    result: c_long,
+    /// What the handler has returned; there may have been no way to tell the caller all of it.
+    of_handler: c_long,
+}
+
+impl Returned {
+    const fn early(result: c_long) -> Self {
+        Self {
+            result,
+            of_handler: result,
+        }
+    }
+
+    /// The number that the handler answered with; `None` for an error.
+    pub(crate) fn success(&self) -> Option<u64> {
+        u64::try_from(self.of_handler).ok()
+    }
+}
+
+impl<'a> Waiting<'a> {
+    /// What it is made on.
+    pub(crate) fn file(&self) -> Option<OpenFile<'a>> {
+        self.file
+    }
+
+    /// Its command.
+    pub(crate) fn command(&self) -> u32 {
+        self.command
+    }
+
+    /// Its argument.
+    pub(crate) fn argument(&self) -> u64 {
+        self.argument as u64
+    }
+
+    /// It returns this errno.
+    pub(crate) fn refuse(self, errno: u16) -> Returned {
+        // CAST: an errno fits.
+        Returned::early(-(errno as c_long))
+    }
+
+    /// The system call begins anew, and nobody sees that: `restart_syscall()` of
+    /// `include/linux/sched/signal.h`.
+    pub(crate) fn restart(self) -> Returned {
+        // SAFETY: the current task is there, and its flags are changed by single instructions alone.
+        let flags =
+            unsafe { AtomicU64::from_ptr(addr_of_mut!((*current()).thread_info.flags).cast()) };
+        // On its way to user mode the task looks for a signal, and begins the call anew if there is none.
+        flags.fetch_or(1 << bindings::TIF_SIGPENDING, Ordering::Relaxed);
+        // CAST: an errno fits.
+        Returned::early(-(bindings::ERESTARTNOINTR as c_long))
+    }
+
+    /// Calls the handler.
+    pub(crate) fn proceed(self) -> Returned {
+        Returned::early(self.call(self.argument))
+    }
+
+    #[inline(always)]
+    fn call(&self, argument: c_ulong) -> c_long {
+        let file = self.file.map_or(null_mut(), OpenFile::as_ptr);
+        // SAFETY: but for the argument, these are those of an intercepted call of that very handler,
+        // whose module stays while its caller has the file open; any argument may be tried.
+        unsafe { call_judged(self.entry, file, self.command, argument) }
+    }
+
+    /// Calls the handler with the argument that was judged; then the caller's own argument gets what
+    /// the handler wrote.
+    #[inline(always)]
+    pub(crate) fn proceed_sealed(self, slot: Slot) -> Returned {
+        // For the races, which are to show what this is good for.
+        let argument = if cfg!(portcullis_unsealed) {
+            slot.original()
+        } else {
+            slot.argument()
+        };
+        // CAST: 64 bits.
+        let of_handler = self.call(argument as c_ulong);
+        Returned {
+            result: slot.finish(of_handler),
+            of_handler,
+        }
+    }
 }
 
 /// What a probe knows about a call.
@@ -121,17 +213,8 @@ extern "C" fn deferred<P: Probes, const PLACE: usize>(
     argument: c_ulong,
 ) -> c_long {
     // There is a probe, or nobody would have come here.
-    let result = match P::at(PLACE) {
-        Some(probe) => match probe.judge().judge_deferred(command, argument as u64) {
-            Deferred::Sealed(slot) => call_sealed(probe, file, command, slot),
-            // SAFETY: these are the arguments of an intercepted call of that very handler, whose
-            // module stays while its caller has the file open.
-            Deferred::Decided(Answer::Continue) => unsafe {
-                call_judged(probe.entry(), file, command, argument)
-            },
-            // CAST: an errno fits.
-            Deferred::Decided(Answer::Refuse(errno)) => -(errno as c_long),
-        },
+    let result = match waiting::<P, PLACE>(file, command, argument) {
+        Some((judge, call)) => judge.judge_deferred(call).result,
         None => NOBODY,
     };
     IN_FLIGHT.fetch_sub(1, Ordering::Release);
@@ -146,8 +229,11 @@ extern "C" fn sealed<P: Probes, const PLACE: usize>(
     argument: c_ulong,
 ) -> c_long {
     // CAST: 64 bits.
-    let result = match (P::at(PLACE), Slot::from_argument(argument as u64)) {
-        (Some(probe), Some(slot)) => call_sealed(probe, file, command, slot),
+    let result = match (
+        waiting::<P, PLACE>(file, command, argument),
+        Slot::from_argument(argument as u64),
+    ) {
+        (Some((_, call)), Some(slot)) => call.proceed_sealed(slot).result,
         _ => sealed_anywhere::<P, PLACE>(file, command, argument),
     };
     IN_FLIGHT.fetch_sub(1, Ordering::Release);
@@ -164,37 +250,37 @@ fn sealed_anywhere<P: Probes, const PLACE: usize>(
     argument: c_ulong,
 ) -> c_long {
     // CAST: 64 bits.
-    match (P::at(PLACE), Slot::from_argument_anywhere(argument as u64)) {
-        (Some(probe), Some(slot)) => call_sealed(probe, file, command, slot),
+    match (
+        waiting::<P, PLACE>(file, command, argument),
+        Slot::from_argument_anywhere(argument as u64),
+    ) {
+        (Some((_, call)), Some(slot)) => call.proceed_sealed(slot).result,
         _ => NOBODY,
     }
+}
+
+/// A call on a detour, and who judges it.
+#[inline(always)]
+fn waiting<'a, P: Probes, const PLACE: usize>(
+    file: *mut bindings::file,
+    command: c_uint,
+    argument: c_ulong,
+) -> Option<(&'static P::Judge, Waiting<'a>)> {
+    let probe = P::at(PLACE)?;
+    // SAFETY: whoever calls an ioctl keeps its file open for as long as the call lasts.
+    let file = NonNull::new(file).map(|file| unsafe { OpenFile::assume(file) });
+    let call = Waiting {
+        entry: probe.entry(),
+        file,
+        command,
+        argument,
+    };
+    Some((probe.judge(), call))
 }
 
 /// What a call returns that comes from nowhere.
 // CAST: an errno fits.
 const NOBODY: c_long = -(bindings::EPERM as c_long);
-
-/// Calls the handler with the argument that was judged; then the caller's own argument gets what the
-/// handler wrote.
-#[inline(always)]
-fn call_sealed<T: OnHit>(
-    probe: &Probe<T>,
-    file: *mut bindings::file,
-    command: c_uint,
-    slot: Slot,
-) -> c_long {
-    // For the races, which are to show what this is good for.
-    let argument = if cfg!(portcullis_unsealed) {
-        slot.original()
-    } else {
-        slot.argument()
-    };
-    // SAFETY: but for the place of the argument, these are the arguments of an intercepted call of
-    // that very handler, whose module stays while its caller has the file open.
-    // CAST: 64 bits.
-    let result = unsafe { call_judged(probe.entry(), file, command, argument as c_ulong) };
-    slot.finish(result)
-}
 
 /// What the fourth argument's register holds in the calls of [`call_judged`]: a random number.
 static PASS: AtomicU64 = AtomicU64::new(0);

@@ -7,7 +7,7 @@
 use super::{
     bindings,
     call::Call,
-    detour::{self, Answer, Deferred, Detours, Outcome, Probes},
+    detour::{self, Answer, Detours, Outcome, Probes, Returned, Waiting},
     preemption::NoPreemption, //
 };
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -22,16 +22,31 @@ use kernel::{
 /// Decides about the calls that reach a probe. The first two run with preemption off, in the context
 /// of the caller: they must not sleep, allocate or take a lock.
 pub(crate) trait OnHit: Sync {
+    /// What calls are judged by.
+    type Rules;
+
     /// Whether the call goes through without further ado. Every call pays for this. One that
     /// has something in the upper half of its [command's register](Call::command_register) must not.
-    fn passes(&self, call: &Call<'_>) -> bool;
+    fn passes<'a>(&self, call: &Call<'_>, on: &'a NoPreemption) -> Passes<'a, Self::Rules>;
+
+    /// The same where it matters who calls, if [`Self::passes`] does not say no already.
+    fn passes_for_caller(&self, call: &Call<'_>, rules: &Self::Rules) -> bool;
 
     /// What becomes of a call that does not.
     fn judge(&self, call: &Call<'_>) -> Outcome;
 
-    /// What becomes of a call that was deferred, by its command and argument. Runs in the context
-    /// of the caller, and may sleep.
-    fn judge_deferred(&self, command: u32, argument: u64) -> Deferred;
+    /// What becomes of a call that was deferred. Runs in the context of the caller, and may sleep.
+    fn judge_deferred(&self, call: Waiting<'_>) -> Returned;
+}
+
+/// Whether a call goes through.
+pub(crate) enum Passes<'a, R> {
+    /// It does.
+    Yes,
+    /// By these rules it may, if it matters who calls.
+    Perhaps(&'a R),
+    /// That has to be found out.
+    No,
 }
 
 /// An ioctl handler, by name.
@@ -349,17 +364,31 @@ unsafe extern "C" fn hit<T: OnHit + 'static>(
         // SAFETY: the kernel runs pre-handlers with preemption off.
         no_preemption: unsafe { NoPreemption::assume() },
     };
-    if probe.judge.passes(&call) {
-        return 0;
+    // SAFETY: as above.
+    let on = unsafe { NoPreemption::assume() };
+    match probe.judge.passes(&call, &on) {
+        Passes::Yes => 0,
+        Passes::Perhaps(rules) => ask(probe, registers, rules),
+        Passes::No => judge(probe, registers),
     }
-    if call.has_been_judged() {
-        detour::take_pass(registers);
+}
+
+/// The rest of [`hit`], for the calls that it matters who makes. Neither needs a stack frame.
+#[inline(never)]
+fn ask<T: OnHit>(probe: &Probe<T>, registers: &mut bindings::pt_regs, rules: &T::Rules) -> c_int {
+    let call = Call {
+        // INVARIANT: as in `hit`.
+        registers,
+        // SAFETY: as in `hit`.
+        no_preemption: unsafe { NoPreemption::assume() },
+    };
+    if probe.judge.passes_for_caller(&call, rules) {
         return 0;
     }
     judge(probe, registers)
 }
 
-/// The rest of [`hit`], for the calls that do not simply pass: they alone need a stack frame.
+/// The rest of both, for all other calls.
 #[cold]
 #[inline(never)]
 fn judge<T: OnHit>(probe: &Probe<T>, registers: &mut bindings::pt_regs) -> c_int {
@@ -369,6 +398,10 @@ fn judge<T: OnHit>(probe: &Probe<T>, registers: &mut bindings::pt_regs) -> c_int
         // SAFETY: as in `hit`.
         no_preemption: unsafe { NoPreemption::assume() },
     };
+    if call.has_been_judged() {
+        detour::take_pass(registers);
+        return 0;
+    }
     match probe.judge.judge(&call) {
         Outcome::Decided(Answer::Continue) => return 0,
         Outcome::Decided(Answer::Refuse(errno)) => detour::refuse(registers, errno),

@@ -4,8 +4,10 @@
 //! once, before its first use.
 //!
 //! Order: [`LEDGER`] before [`REGISTRATION`]; [`LIFE`] before [`REGISTRATION`], and never together with
-//! [`LEDGER`].
+//! [`LEDGER`]. The lock of a VM, [`Subject::done`](super::registry::Subject), before [`PROFILES`]; nothing is
+//! taken inside [`PROFILES`] or [`REGISTRY`].
 
+use super::registry::Expected;
 use crate::{ledger::Ledger, life::Life};
 use core::{
     pin::Pin,
@@ -44,6 +46,25 @@ kernel::sync::global_lock! {
     pub(crate) unsafe(uninit) static LIFE: Mutex<Life> = Life::new();
 }
 
+kernel::sync::global_lock! {
+    // SAFETY: `init` is the first thing that the module does.
+    /// Held while a node becomes known or is taken out.
+    pub(crate) unsafe(uninit) static REGISTRY: Mutex<()> = ();
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: `init` is the first thing that the module does.
+    /// Held while it is decided whether a profile has room for more. Nothing of a caller's can be waited
+    /// for meanwhile.
+    pub(crate) unsafe(uninit) static PROFILES: Mutex<()> = ();
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: `init` is the first thing that the module does.
+    /// The VMs that are being made. Held by an observer as well, which cannot sleep.
+    pub(crate) unsafe(uninit) static BIRTHS: SpinLock<KVec<Expected>> = KVec::new();
+}
+
 /// Makes the locks ready. Only the first call does something.
 pub(crate) fn init() {
     static DONE: AtomicBool = AtomicBool::new(false);
@@ -56,6 +77,9 @@ pub(crate) fn init() {
             WINDOWS.init();
             MAKERS.init();
             LIFE.init();
+            REGISTRY.init();
+            PROFILES.init();
+            BIRTHS.init();
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The floor that the benchmark compares with: a kprobe at `kvm_vm_ioctl` whose handler compares
-//! the command with one number, and nothing else.
+//! The floor that the benchmark compares with: kprobes at `kvm_vm_ioctl` and `kvm_vcpu_ioctl` whose
+//! handler compares the command with one number, and nothing else.
 
 use kernel::{
     error::to_result,
@@ -40,13 +40,16 @@ module! {
 }
 
 struct EmptyKprobe {
-    kprobe: Pin<KBox<Opaque<bindings::kprobe>>>,
+    _vm: Kprobe,
+    _vcpu: Kprobe,
 }
 
-// SAFETY: the kprobe is touched by `init` and `drop` alone.
-unsafe impl Send for EmptyKprobe {}
+struct Kprobe(Pin<KBox<Opaque<bindings::kprobe>>>);
+
+// SAFETY: the kprobe is touched by `new` and `drop` alone.
+unsafe impl Send for Kprobe {}
 // SAFETY: as above.
-unsafe impl Sync for EmptyKprobe {}
+unsafe impl Sync for Kprobe {}
 
 /// # Safety
 ///
@@ -58,23 +61,32 @@ unsafe extern "C" fn hit(_: *mut bindings::kprobe, registers: *mut bindings::pt_
     c_int::from(command == 0xffff_fffe)
 }
 
-impl kernel::Module for EmptyKprobe {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
+impl Kprobe {
+    fn new(symbol: &'static CStr) -> Result<Self> {
         let kprobe = KBox::pin(Opaque::<bindings::kprobe>::zeroed(), GFP_KERNEL)?;
         // SAFETY: nobody else knows it yet.
         unsafe {
-            (*kprobe.get()).symbol_name = c"kvm_vm_ioctl".as_char_ptr();
+            (*kprobe.get()).symbol_name = symbol.as_char_ptr();
             (*kprobe.get()).pre_handler = Some(hit);
         }
         // SAFETY: it is pinned, and `drop` unregisters it.
         to_result(unsafe { bindings::register_kprobe(kprobe.get()) })?;
-        Ok(Self { kprobe })
+        Ok(Self(kprobe))
     }
 }
 
-impl Drop for EmptyKprobe {
+impl Drop for Kprobe {
     fn drop(&mut self) {
-        // SAFETY: `init` registered it.
-        unsafe { bindings::unregister_kprobe(self.kprobe.get()) };
+        // SAFETY: `new` registered it.
+        unsafe { bindings::unregister_kprobe(self.0.get()) };
+    }
+}
+
+impl kernel::Module for EmptyKprobe {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        Ok(Self {
+            _vm: Kprobe::new(c"kvm_vm_ioctl")?,
+            _vcpu: Kprobe::new(c"kvm_vcpu_ioctl")?,
+        })
     }
 }

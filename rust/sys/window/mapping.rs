@@ -91,7 +91,12 @@ pub(super) fn make(mm: NonNull<bindings::mm_struct>, kind: Kind) -> Result {
         makers.push(mm.addr().get(), GFP_KERNEL)?;
     }
     let made = make_one(mm, kind);
-    MAKERS.lock().retain(|maker| *maker != mm.addr().get());
+    let mut makers = MAKERS.lock();
+    makers.retain(|maker| *maker != mm.addr().get());
+    if makers.is_empty() {
+        // A static is never dropped, and its memory would outlive the module.
+        *makers = KVec::new();
+    }
     made
 }
 
