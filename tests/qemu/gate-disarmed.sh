@@ -23,7 +23,7 @@ expect EACCES kvm-vm KVM_CREATE_IRQCHIP
 is_gate alive
 armed 6
 # Of KVM, and of what it brings along.
-all=$(grep -c "state=armed" $gate/status)
+all=$(grep -c "^site: .*state=armed" $gate/status)
 [ "$(said "the gate is")" -eq 0 ] || fail "the log tells of a gate that was never dead"
 ok "the gate is alive"
 
@@ -53,7 +53,7 @@ ok "the log says that it is alive again, after $late ms"
 is_gate alive
 armed 6
 # Of KVM, and of what it brings along.
-all=$(grep -c "state=armed" $gate/status)
+all=$(grep -c "^site: .*state=armed" $gate/status)
 expect EACCES kvm-vm KVM_CREATE_IRQCHIP
 [ "$(said "$alive")" -eq 1 ] || fail "the log says it more than once"
 
@@ -75,9 +75,27 @@ on
 soon "$alive" "Kprobes globally enabled"
 armed 6
 # Of KVM, and of what it brings along.
-all=$(grep -c "state=armed" $gate/status)
+all=$(grep -c "^site: .*state=armed" $gate/status)
 rules 'deny kvm-vm KVM_CREATE_IRQCHIP errno EACCES'
 expect EACCES kvm-vm KVM_CREATE_IRQCHIP
 must client boot --text "back to life"
-must rmmod portcullis
 ok "and lives when they are on"
+
+for name in stays goes; do
+	vmm $name
+	for step in kvm vm 'memory 0 1M' vcpu; do told "$name" ok "$step"; done
+done
+[ "$(grep -c '^vm=' $gate/vms)" -eq 2 ] || fail "vms does not show two VMs"
+off
+leave goes
+grep -q '^vm=.* vcpus=1 ' $gate/vms || fail "vms does not show the VM that is there"
+grep -q '^vm=.* vcpus=- ' $gate/vms || fail "vms looks into a VM whose end nobody saw"
+sleep 1
+on
+sleep 1
+[ "$(grep -c '^vm=' $gate/vms)" -eq 1 ] || fail "vms shows a VM that is gone"
+grep -q '^vm=.* vcpus=1 ' $gate/vms || fail "vms does not show the VM that was there all the time"
+told stays ok use vm
+leave stays
+must rmmod portcullis
+ok "a VM whose end nobody saw is not looked into, and forgotten when the gate lives again"

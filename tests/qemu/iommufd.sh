@@ -68,6 +68,70 @@ client write $gate/check /tmp/wrong --read-back >/tmp/diagnosis 2>&1
 grep -q 'vfio-container' /tmp/diagnosis || fail "the diagnosis does not lead to vfio-container: $(cat /tmp/diagnosis)"
 ok "a rule about iommufd's copy of them is refused"
 
+# --- A limit, and the ways around it ------------------------------------------------------------
+
+# Two address spaces, 1 and 2; a page is mapped in the first, eight beside one another.
+spaces() {
+	vmm one
+	told one ok iommufd
+	told one 'ok 2' times 2 iommufd IOMMU_IOAS_ALLOC zero,0.4=12
+	told one 'ok 8' times 8 iommufd IOMMU_IOAS_MAP "$page,32.8=0x1%000"
+}
+page=zero,0.4=40,4.4=7,8.4=1,16.8=0x10000,24.8=4096
+copy=zero,0.4=40,4.4=7,8.4=2,12.4=1,16.8=0x8000,24.8=0x2%0000,32.8=0x10000
+small_pages=zero,0.4=24,4.4=1,12.4=1
+large_pages=$small_pages,16.8=1
+ask_pages=$small_pages,8.2=1
+ask_space=zero,0.4=12
+set_space=$ask_space,4.4=2,8.2=1
+no_space=$ask_space,8.2=2
+
+# Each of them works where there is no limit.
+rules 'limit vms 1'
+spaces
+told one 'ok 8' times 8 iommufd IOMMU_IOAS_COPY $copy
+told one ok iommufd IOMMU_OPTION $small_pages
+told one ok iommufd IOMMU_VFIO_IOAS $set_space
+told one ok iommufd IOMMU_VFIO_IOAS $no_space
+leave one
+rules 'limit mappings 16 errno EDQUOT'
+spaces
+told one 'ok 0' times 8 iommufd IOMMU_IOAS_COPY $copy
+told one EDQUOT iommufd IOMMU_OPTION $small_pages
+told one EDQUOT iommufd IOMMU_VFIO_IOAS $set_space
+told one EDQUOT iommufd IOMMU_VFIO_IOAS $no_space
+told one ok iommufd IOMMU_OPTION $large_pages
+told one ok iommufd IOMMU_OPTION $ask_pages
+told one ENODEV iommufd IOMMU_VFIO_IOAS $ask_space
+told one 'ok 8' times 20 iommufd IOMMU_IOAS_MAP "$page,32.8=0x2%000"
+told one ENOENT iommufd IOMMU_IOAS_UNMAP zero,0.4=24,4.4=1,8.8=0x10800,16.8=0x100000
+told one EDQUOT iommufd IOMMU_IOAS_MAP "$page,32.8=0x300000"
+told one ok iommufd IOMMU_IOAS_UNMAP zero,0.4=24,4.4=1,8.8=0x10000,16.8=0x2000
+told one 'ok 2' times 3 iommufd IOMMU_IOAS_MAP "$page,32.8=0x3%0000"
+[ "$(counter 'rule line=4' denied)" -eq 25 ] || fail "the limit has refused $(counter 'rule line=4' denied) calls"
+leave one
+for container in /dev/vfio/vfio /dev/iommu; do
+	vmm one
+	told one EDQUOT container $container 1
+	leave one
+	vmm one
+	told one ok container $container
+	told one 'ok 16' times 20 map 0x1%000
+	told one ENOENT unmap 0x10800
+	told one EDQUOT map 0x200000
+	told one 'ok 2' times 2 unmap 0x1%000
+	# The container's space is number 1: what is unmapped there was mapped by the container, and not by the
+	# command that leaves the place to the kernel.
+	told one ok map 0x100000
+	told one ok iommufd IOMMU_IOAS_MAP zero,0.4=40,4.4=6,8.4=1,16.8=0x10000,24.8=4096
+	told one ok iommufd IOMMU_IOAS_UNMAP zero,0.4=24,4.4=1,8.8=0x100000,16.8=4096
+	told one ok unmap 0x100000
+	told one ok map 0x100000
+	told one EDQUOT iommufd IOMMU_IOAS_MAP zero,0.4=40,4.4=6,8.4=1,16.8=0x10000,24.8=4096
+	leave one
+done
+ok "a limit of mappings: nothing leads around it"
+
 # Iommufd answers no 32-bit process; a device's own file does.
 rules 'deny iommufd * errno EDOM'
 [ "$(compat32 try iommufd IOMMU_IOAS_ALLOC)" = 'errno ENOTTY (25)' ] || fail "compat32: an address space"

@@ -89,7 +89,7 @@ counter() {
 
 # armed N: N sites of KVM are armed. (Where kvm_amd brings ccp along, that has one, too.)
 armed() {
-	n=$(grep -c 'module=kvm .*state=armed' $gate/status)
+	n=$(grep -c '^site: .* module=kvm .*state=armed' $gate/status)
 	[ "$n" -eq "$1" ] || fail "$n sites of kvm are armed, not $1"
 }
 
@@ -139,5 +139,105 @@ rounds_until() {
 	while [ $rounds -lt "$least" ] || [ "$(seconds)" -lt $end ]; do
 		"$@"
 		rounds=$((rounds + 1))
+	done
+}
+
+# denials: how many calls were refused since the module came.
+denials() { sed -n 's/^command .* denied=\([0-9]*\) .*/\1/p' $gate/counters | awk '{ n += $1 } END { print n + 0 }'; }
+
+# act STEP...: a VMM takes these steps, and each is answered as it says: `client act --help`.
+act() { as client "$@"; }
+
+# as PROGRAM STEP...: the same, run as another program.
+as() {
+	program=$1
+	shift
+	out=$("$program" act "$@" 2>&1) || fail "$program: $out"
+}
+
+# vmm NAME [COMMAND...]: starts a VMM that takes a step whenever it is told to. COMMAND is the client, or
+# begins what becomes the client. Sets $pid.
+vmm() {
+	name=$1
+	shift
+	[ $# -gt 0 ] || set -- client
+	rm -f "/tmp/$name.in"
+	mkfifo "/tmp/$name.in"
+	: >"/tmp/$name.out"
+	"$@" act --listen <>"/tmp/$name.in" >"/tmp/$name.out" 2>&1 &
+	pid=$!
+	# Waits until somebody has opened it, and then until that is no shell any more.
+	echo sleep 0 >"/tmp/$name.in"
+	answered "$name" 0 "sleep 0"
+	[ "$answer" = "ok 0" ] || fail "$name: $answer"
+}
+
+# tell NAME STEP: sets $answer.
+tell() {
+	name=$1
+	shift
+	lines=$(wc -l <"/tmp/$name.out")
+	# Opened so, it waits for nobody, should the VMM have gone.
+	echo "$*" 1<>"/tmp/$name.in"
+	answered "$name" "$lines" "$*"
+}
+
+# answered NAME LINES STEP: waits until it has said more than LINES.
+answered() {
+	tries=0
+	while [ "$(wc -l <"/tmp/$1.out")" -le "$2" ]; do
+		usleep 10000
+		tries=$((tries + 1))
+		[ $tries -lt 3000 ] || fail "$1 does not answer: $3"
+	done
+	answer=$(tail -n 1 "/tmp/$1.out")
+}
+
+# hand FROM TO WHAT: one VMM gives another an open file, over a UNIX socket.
+hand() {
+	rm -f /tmp/socket
+	before=$(wc -l <"/tmp/$2.out")
+	echo "receive /tmp/socket $3" 1<>"/tmp/$2.in"
+	told "$1" ok send /tmp/socket "$3"
+	answered "$2" "$before" "receive $3"
+	[ "$answer" = "ok 0" ] || fail "$2: receive $3: $answer"
+}
+
+# told NAME RESULT STEP: the step is answered with RESULT: ok, `ok 3`, ENAME.
+told() {
+	who=$1 want=$2
+	shift 2
+	tell "$who" "$@"
+	case $answer in
+	"$want" | "$want "* | "errno $want "*) ;;
+	*) fail "$who: $*: $answer (expected: $want)" ;;
+	esac
+}
+
+# leave NAME...: these end.
+leave() { for name in "$@"; do echo quit 1<>"/tmp/$name.in"; done; }
+
+# vm_of PID [N]: the line of the VM that PID has made, of its N-th.
+vm_of() { grep " pid=$1 " $gate/vms | sed -n "${2:-1}p"; }
+
+# is_vm LINE KEY=VALUE...: the line of a VM says so.
+is_vm() {
+	line=$1
+	shift
+	for pair in "$@"; do
+		case " $line " in
+		*" $pair "*) ;;
+		*) fail "of a VM, not $pair: $line" ;;
+		esac
+	done
+}
+
+# vms N: so many VMs are known, soon: the last fd of one may be closed by a process that is ending.
+vms() {
+	tries=0
+	while [ "$(wc -l <$gate/vms)" -ne "$1" ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 100 ] || fail "$(wc -l <$gate/vms) VMs are known, not $1: $(cat $gate/vms)"
+		usleep 50000
 	done
 }

@@ -2,7 +2,7 @@
 
 //! `client`: a small, real VMM for the test scenarios.
 //!
-//! It does what a VMM does (boot, session, device, spin, churn), what a broken-into VMM would do (try,
+//! It does what a VMM does (boot, session, act, device, spin, churn), what a broken-into VMM would do (try,
 //! storm, shape), what an administrator does (write) and what a benchmark does (bench). Its command
 //! numbers come from the ioctl formulas and the C struct sizes, never from the module's schema:
 //! it is the independent witness.
@@ -11,6 +11,7 @@
 
 #![deny(unsafe_code)]
 
+mod act;
 mod answer;
 mod argument;
 mod attacks;
@@ -34,8 +35,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use subcommand::{
-    attack, attempt, bench, boot, churn, commands, keep_path, knock, race, rewrite, session, shape,
-    side_door, slow as slow_calls, spin, stall, storm, write,
+    act as steps, attack, attempt, bench, boot, churn, commands, inject, keep_path, knock, park,
+    race, rewrite, session, shape, side_door, slow as slow_calls, spin, stall, storm, trace, write,
 };
 
 /// A small VMM that asks /dev/kvm for things and says how it was answered.
@@ -64,13 +65,17 @@ enum Action {
     Write(write::Options),
     Bench(bench::Options),
     Commands(commands::Options),
+    Inject(inject::Options),
     KeepPath(keep_path::Options),
     Knock(knock::Options),
+    Park(park::Options),
     Race(race::Options),
     SideDoor(side_door::Options),
     Rewrite(rewrite::Options),
     Attack(attack::Options),
     Slow(slow_calls::Options),
+    Act(steps::Options),
+    Trace(trace::Options),
 }
 
 fn main() -> ExitCode {
@@ -87,13 +92,17 @@ fn main() -> ExitCode {
         Action::Write(options) => write::run(&options),
         Action::Bench(options) => bench::run(&options),
         Action::Commands(options) => commands::run(&options),
+        Action::Inject(options) => inject::run(&options),
         Action::KeepPath(options) => keep_path::run(&options),
         Action::Knock(options) => knock::run(&options),
+        Action::Park(options) => park::run(&options),
         Action::Race(options) => race::run(&options),
         Action::SideDoor(options) => side_door::run(&options),
         Action::Rewrite(options) => rewrite::run(&options),
         Action::Attack(options) => attack::run(&options),
         Action::Slow(options) => slow_calls::run(&options),
+        Action::Act(options) => steps::run(&options),
+        Action::Trace(options) => trace::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -164,6 +164,20 @@ pub fn run(steps: &mut Steps) -> Result<(), Failure> {
     destroy(steps, "destroy-hwpt", &iommufd, hwpt)
 }
 
+/// The number of a command, by its name.
+pub fn number(name: &str) -> Option<u32> {
+    let place = match name {
+        "IOMMU_IOAS_ALLOC" => IOMMUFD_CMD_IOAS_ALLOC,
+        "IOMMU_IOAS_COPY" => IOMMUFD_CMD_IOAS_COPY,
+        "IOMMU_IOAS_MAP" => IOMMUFD_CMD_IOAS_MAP,
+        "IOMMU_IOAS_UNMAP" => IOMMUFD_CMD_IOAS_UNMAP,
+        "IOMMU_OPTION" => IOMMUFD_CMD_OPTION,
+        "IOMMU_VFIO_IOAS" => IOMMUFD_CMD_VFIO_IOAS,
+        _ => return None,
+    };
+    Some(command(place))
+}
+
 fn no_way() -> Failure {
     Failure::Usage("nothing goes on without an address space".to_owned())
 }

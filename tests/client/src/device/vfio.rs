@@ -5,7 +5,10 @@
 //! The container is that of VFIO (type 1), or iommufd in its place: as /dev/vfio/vfio in a kernel
 //! built so, or as /dev/iommu, which VFIO_GROUP_SET_CONTAINER takes as well.
 
-use std::{mem::offset_of, os::fd::AsRawFd};
+use std::{
+    mem::offset_of,
+    os::fd::{AsRawFd, OwnedFd},
+};
 
 use vfio_bindings::bindings::vfio::*;
 
@@ -17,9 +20,10 @@ use super::{
     same, Steps,
 };
 use crate::{
+    answer::Answer,
     argument::{laid, with, Argument},
     failure::{while_doing, Failure},
-    sys::{file, pages::Pages},
+    sys::{file, ioctl, pages::Pages},
 };
 
 const GET_API_VERSION: u32 = vfio(0);
@@ -29,8 +33,8 @@ const GROUP_GET_STATUS: u32 = vfio(3);
 const GROUP_SET_CONTAINER: u32 = vfio(4);
 const GROUP_GET_DEVICE_FD: u32 = vfio(6);
 const IOMMU_GET_INFO: u32 = vfio(12);
-const IOMMU_MAP_DMA: u32 = vfio(13);
-const IOMMU_UNMAP_DMA: u32 = vfio(14);
+pub const IOMMU_MAP_DMA: u32 = vfio(13);
+pub const IOMMU_UNMAP_DMA: u32 = vfio(14);
 
 /// Two areas of the memory that the device is given.
 pub const FIRST_IOVA: u32 = 0x10_0000;
@@ -123,6 +127,54 @@ pub fn run(steps: &mut Steps, container: &str) -> Result<(), Failure> {
         )?;
     }
     Ok(())
+}
+
+/// A container with the group of the device that is passed through, and memory to map.
+pub struct Container {
+    pub file: OwnedFd,
+    pub group: OwnedFd,
+    memory: Pages,
+}
+
+impl Container {
+    /// With the call that is left to make: number and argument of VFIO_SET_IOMMU, for version 1 of type 1
+    /// or 2.
+    pub fn open(path: &str, version: u64) -> Result<(Self, (u32, Argument)), Failure> {
+        let passed = PassedThrough::last()?;
+        let container = Container {
+            file: open(path)?,
+            group: open(&format!("/dev/vfio/{}", passed.group()?))?,
+            memory: Pages::zeroed(MEMORY_BYTES).map_err(while_doing("mmap"))?,
+        };
+        let number = with(container.file.as_raw_fd())?;
+        let set = ioctl::native(container.group.as_raw_fd(), GROUP_SET_CONTAINER, &number);
+        check(matches!(set, Answer::Ok(_)), || {
+            format!("VFIO_GROUP_SET_CONTAINER was answered with {set}")
+        })?;
+        let kind = match version {
+            1 => VFIO_TYPE1_IOMMU,
+            _ => VFIO_TYPE1v2_IOMMU,
+        };
+        Ok((container, (SET_IOMMU, Argument::number(kind.into()))))
+    }
+
+    /// The argument of VFIO_IOMMU_MAP_DMA or VFIO_IOMMU_UNMAP_DMA.
+    pub fn mapping(&self, number: u32, iova: u64, bytes: u64) -> Result<Argument, Failure> {
+        if number == IOMMU_MAP_DMA {
+            return with(vfio_iommu_type1_dma_map {
+                argsz: size_of::<vfio_iommu_type1_dma_map>() as u32,
+                flags: VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+                vaddr: self.memory.address(),
+                iova,
+                size: bytes,
+            });
+        }
+        laid(|pages| {
+            pages.put(0, size_of::<vfio_iommu_type1_dma_unmap>() as u32);
+            pages.put(offset_of!(vfio_iommu_type1_dma_unmap, iova), iova);
+            pages.put(offset_of!(vfio_iommu_type1_dma_unmap, size), bytes);
+        })
+    }
 }
 
 fn group_flags(

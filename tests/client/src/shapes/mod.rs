@@ -8,6 +8,7 @@
 mod cpuid;
 mod iommufd;
 mod sev;
+mod state;
 mod vcpu;
 pub mod vfio;
 mod vhost;
@@ -16,6 +17,7 @@ mod vm;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use crate::{
+    act::Actor,
     answer::Answer,
     argument::{laid, with, Argument},
     command::Command,
@@ -54,6 +56,7 @@ pub fn all() -> impl Iterator<Item = &'static Shape> {
         cpuid::SHAPES,
         vcpu::SHAPES,
         sev::SHAPES,
+        state::SHAPES,
         vhost::SHAPES,
         vfio::SHAPES,
         iommufd::SHAPES,
@@ -97,6 +100,11 @@ enum Target {
     Machine(Box<Machine>, Surface),
     /// The last of these.
     Files(Vec<OwnedFd>),
+    /// One of the files that the actor has opened.
+    Opened {
+        _by: Box<Actor>,
+        fd: RawFd,
+    },
 }
 
 impl Ready {
@@ -125,6 +133,7 @@ impl Target {
                 .last()
                 .map(AsRawFd::as_raw_fd)
                 .ok_or_else(|| Failure::Unexpected("no file was opened".to_owned())),
+            Target::Opened { fd, .. } => Ok(*fd),
         }
     }
 }

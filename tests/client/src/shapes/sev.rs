@@ -103,17 +103,6 @@ pub const SHAPES: &[Shape] = &[
             )
         },
     },
-    Shape {
-        cves: &["CVE-2026-31591", "CVE-2026-31593"],
-        way: "launch-finish",
-        surface: "kvm-vm",
-        make: |side| {
-            op(side.pick(
-                sev_cmd_id_KVM_SEV_SNP_LAUNCH_FINISH,
-                sev_cmd_id_KVM_SEV_SNP_LAUNCH_UPDATE,
-            ))
-        },
-    },
 ];
 
 fn create(kind: u32) -> Made {

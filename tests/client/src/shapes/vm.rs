@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A virtual machine: its interrupts, devices, zones, and Xen's page.
+//! A virtual machine: its interrupts, devices and zones.
 
 use std::os::fd::AsRawFd;
 
 use kvm_bindings::{
     kvm_coalesced_mmio_zone, kvm_create_device, kvm_device_type_KVM_DEV_TYPE_VFIO, kvm_irqfd,
-    kvm_xen_hvm_attr, KVM_CREATE_DEVICE_TEST, KVM_XEN_ATTR_TYPE_LONG_MODE,
-    KVM_XEN_ATTR_TYPE_SHARED_INFO, KVM_XEN_ATTR_TYPE_SHARED_INFO_HVA,
+    KVM_CREATE_DEVICE_TEST,
 };
 
-use super::{laid, machine, with, Made, Ready, Shape, Side};
+use super::{machine, with, Made, Ready, Shape, Side};
 use crate::{
     failure::{while_doing, Failure},
     surface::Surface,
@@ -55,23 +54,6 @@ pub const SHAPES: &[Shape] = &[
             Ready::on(machine(Surface::Vm)?, Surface::Vm, command, with(zone)?)
         },
     },
-    Shape {
-        cves: &["CVE-2021-4095"],
-        way: "shared-info",
-        surface: "kvm-vm",
-        make: |side| xen(side.pick(KVM_XEN_ATTR_TYPE_SHARED_INFO, KVM_XEN_ATTR_TYPE_LONG_MODE)),
-    },
-    Shape {
-        cves: &["CVE-2021-4095"],
-        way: "shared-info-hva",
-        surface: "kvm-vm",
-        make: |side| {
-            xen(side.pick(
-                KVM_XEN_ATTR_TYPE_SHARED_INFO_HVA,
-                KVM_XEN_ATTR_TYPE_LONG_MODE,
-            ))
-        },
-    },
 ];
 
 /// The first interrupt number that no routing table has, and the last that one may have.
@@ -89,23 +71,4 @@ fn irqfd(side: Side) -> Made {
     };
     let argument = with(irqfd)?.keeping(eventfd);
     Ready::on(machine, Surface::Vm, "KVM_IRQFD", argument)
-}
-
-/// The page at guest physical address 0, or an hva, or none: all of them 0, so that nothing is
-/// written. What tells them apart is the type.
-fn xen(attribute: u32) -> Made {
-    let argument = laid(|pages| {
-        let mut attr = kvm_xen_hvm_attr {
-            type_: attribute as u16,
-            ..Default::default()
-        };
-        attr.u.pad = [0; 8];
-        pages.put(0, attr);
-    })?;
-    Ready::on(
-        machine(Surface::Vm)?,
-        Surface::Vm,
-        "KVM_XEN_HVM_SET_ATTR",
-        argument,
-    )
 }

@@ -2,14 +2,17 @@
 
 //! `client bench`: what one ioctl costs.
 
+use kvm_ioctls::{Kvm, VmFd};
+
 use crate::{
     answer::Answer,
     call::Call,
-    failure::Failure,
+    failure::{while_doing, Failure},
     guest::Guest,
     machine::{Machine, Wanted},
     seccomp,
-    sys::ioctl,
+    subcommand::boot::until_halt,
+    sys::{ioctl, process},
 };
 
 /// Measure one ioctl in ticks of the time stamp counter
@@ -38,6 +41,12 @@ pub struct Options {
     /// Install a seccomp filter first that compares the command with this many others, one by one
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=seccomp::MOST_COMPARES as u64))]
     seccomp: Option<u64>,
+    /// Of KVM_RUN: the guest has run, and is not entered again, so that each call ends with EINTR
+    #[arg(long)]
+    leave: bool,
+    /// Make so many other VMs first, which stay
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    vms: usize,
 }
 
 pub fn run(options: &Options) -> Result<(), Failure> {
@@ -47,7 +56,12 @@ pub fn run(options: &Options) -> Result<(), Failure> {
             "`{call}` cannot be measured: no compat calls, none that return an fd"
         )));
     }
-    let machine = Machine::open(&Wanted::by([call.surface], 1), |_| Guest::Halt)?;
+    process::allow_many_files().map_err(while_doing("setrlimit"))?;
+    let _others = others(options.vms)?;
+    let mut machine = Machine::open(&Wanted::by([call.surface], 1), |_| Guest::Halt)?;
+    if options.leave {
+        leave_at_once(&mut machine)?;
+    }
     let prepared = call.prepare(&machine, 0).map_err(Failure::Unexpected)?;
     if let Some(count) = options.seccomp {
         let filter = seccomp::filter(count as usize, prepared.number);
@@ -78,6 +92,33 @@ pub fn run(options: &Options) -> Result<(), Failure> {
             options.name, options.batches, options.batch
         );
     }
+    Ok(())
+}
+
+/// VMs that nothing is done with.
+fn others(count: usize) -> Result<Vec<VmFd>, Failure> {
+    let refused = |error: kvm_ioctls::Error| {
+        let answer = Answer::Errno(error.errno());
+        Failure::Unexpected(format!("one of {count} other VMs: {answer}"))
+    };
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let kvm = Kvm::new().map_err(refused)?;
+    (0..count)
+        .map(|_| kvm.create_vm().map_err(refused))
+        .collect()
+}
+
+/// Runs the guest, then lets each further KVM_RUN end before it enters it.
+fn leave_at_once(machine: &mut Machine) -> Result<(), Failure> {
+    let vcpu = (machine.vcpus.first_mut())
+        .ok_or_else(|| Failure::Usage("--leave is for calls on kvm-vcpu".to_owned()))?;
+    let vcpu = vcpu
+        .as_mut()
+        .map_err(|reason| Failure::Unexpected(reason.clone()))?;
+    until_halt(&mut vcpu.fd, false).map_err(Failure::Unexpected)?;
+    vcpu.fd.set_kvm_immediate_exit(1);
     Ok(())
 }
 

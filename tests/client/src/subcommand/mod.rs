@@ -2,6 +2,7 @@
 
 //! The subcommands, one a file: options, and what they do.
 
+pub mod act;
 pub mod attack;
 pub mod attempt;
 pub mod bench;
@@ -9,8 +10,10 @@ pub mod boot;
 pub mod churn;
 pub mod commands;
 pub mod device;
+pub mod inject;
 pub mod keep_path;
 pub mod knock;
+pub mod park;
 pub mod race;
 pub mod rewrite;
 pub mod session;
@@ -20,4 +23,5 @@ pub mod slow;
 pub mod spin;
 pub mod stall;
 pub mod storm;
+pub mod trace;
 pub mod write;

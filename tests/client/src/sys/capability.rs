@@ -45,11 +45,30 @@ pub fn is_effective(capability: u32) -> io::Result<bool> {
 /// Moves the process into a new user namespace as its root: it has all capabilities there, and
 /// none outside.
 pub fn enter_user_namespace() -> io::Result<()> {
+    enter(libc::CLONE_NEWUSER)
+}
+
+/// What a container has: a user namespace as above, one of mounts, of processes (for the children), of
+/// control groups, of IPC and of names.
+pub fn enter_namespaces() -> io::Result<()> {
+    enter(
+        libc::CLONE_NEWUSER
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWCGROUP
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS,
+    )
+}
+
+fn enter(namespaces: libc::c_int) -> io::Result<()> {
+    // SAFETY: these touch no memory of ours.
+    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
     // SAFETY: unshare touches no memory of ours; the process has one thread.
-    check(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into())?;
+    check(unsafe { libc::unshare(namespaces) }.into())?;
     fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", "0 0 1")?;
-    fs::write("/proc/self/gid_map", "0 0 1")
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
 }
 
 /// Becomes `uid` for good, which costs root all capabilities.

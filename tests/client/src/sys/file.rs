@@ -77,6 +77,12 @@ pub fn inherited(fd: RawFd) -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(copy) })
 }
 
+/// Whether there is an open file of this number.
+pub fn is_open(fd: RawFd) -> bool {
+    // SAFETY: fcntl reads a flag and touches no memory.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
 /// From now on programs that this one starts have the fd, too.
 pub fn keep_for_children(fd: RawFd) -> io::Result<()> {
     // SAFETY: fcntl changes a flag and touches no memory.
