@@ -166,8 +166,9 @@ vmm() {
 	: >"/tmp/$name.out"
 	"$@" act --listen <>"/tmp/$name.in" >"/tmp/$name.out" 2>&1 &
 	pid=$!
-	# Waits until somebody has opened it, and then until that is no shell any more.
-	echo sleep 0 >"/tmp/$name.in"
+	# Waits until somebody has opened it, and then until that is no shell any more. A child that ends just
+	# then interrupts it.
+	until echo sleep 0 >"/tmp/$name.in"; do usleep 10000; done 2>/dev/null
 	answered "$name" 0 "sleep 0"
 	[ "$answer" = "ok 0" ] || fail "$name: $answer"
 }

@@ -91,6 +91,14 @@ told vm ok pick 0
 running vm
 ok "two VMs of one process are in two phases"
 
+vmm waits
+for step in kvm vm 'memory 0 1M' irqchip vcpu vcpu device 'wait 1'; do told waits ok "$step"; done
+running waits
+told waits EINTR stop 1
+in_setup waits
+leave waits
+ok "a KVM_RUN that waits for another vCPU to start its own counts while it lasts"
+
 made flies
 in_setup flies
 told flies ok spin 1

@@ -79,7 +79,7 @@ impl Actor {
                 Ok(Answer::Ok(0))
             }
             ["close", what] => self.close(what),
-            ["run" | "run-elsewhere" | "leave" | "spin" | "stop" | "ready", ..] => {
+            ["run" | "run-elsewhere" | "leave" | "spin" | "wait" | "stop" | "ready", ..] => {
                 self.take_on_vcpu(words)
             }
             ["race", threads, words @ ..] => self.race(number(threads)? as usize, words),

@@ -44,7 +44,8 @@ impl Actor {
                 (runner.join()).unwrap_or_else(|_| Err("the thread in KVM_RUN panicked".to_owned()))
             }),
             "leave" => self.leave(index),
-            "spin" => self.spin(index),
+            "spin" => self.stay(index, true),
+            "wait" => self.stay(index, false),
             _ => self.stop(index),
         }
     }
@@ -68,8 +69,9 @@ impl Actor {
         answer
     }
 
-    /// Another thread stays in KVM_RUN, in a guest that is seen to count.
-    fn spin(&mut self, index: usize) -> Stage<Answer> {
+    /// Another thread stays in KVM_RUN: in a guest that is seen to count, or on the way to one, because
+    /// its vCPU waits for another to start it.
+    fn stay(&mut self, index: usize, counts: bool) -> Stage<Answer> {
         signals::catch_kicks().map_err(|error| error.to_string())?;
         let number = run()?;
         let vm = self.vm_mut()?;
@@ -83,6 +85,9 @@ impl Actor {
         }));
         let began = Instant::now();
         while !vm.has_counted(index) {
+            if !counts && began.elapsed() > AWHILE {
+                return Ok(Answer::Ok(0));
+            }
             let ended = (vm.vcpu(index)?.inside.as_ref()).is_none_or(|inside| inside.is_finished());
             if ended {
                 return self.stop(index);
@@ -111,6 +116,9 @@ impl Actor {
             .map_err(|_| "the thread in KVM_RUN panicked".to_owned())
     }
 }
+
+/// How long a thread needs to get into KVM_RUN, and more.
+const AWHILE: Duration = Duration::from_millis(500);
 
 fn run() -> Stage<u32> {
     vm::number("KVM_RUN")

@@ -38,7 +38,8 @@ use crate::{
 /// run VCPU                   KVM_RUN: `ok` and the number of what it was left for (2: the guest prints)
 /// run-elsewhere VCPU         the same, in another thread, which ends
 /// leave VCPU                 KVM_RUN that does not enter the guest
-/// spin VCPU, stop VCPU       KVM_RUN in a thread of its own; kicks it out: `errno EINTR`
+/// spin VCPU, wait VCPU       KVM_RUN in a thread of its own, which counts, or waits to be started
+/// stop VCPU                  kicks it out: `errno EINTR`
 /// swap N                     makes N VMs, while another thread puts the picked one in the place of each as soon
 ///                            as it has an fd: `ok` and how often it was in time
 /// hide                       makes VMs until another thread has put /dev/null in the place of one as soon as it
