@@ -116,11 +116,7 @@ impl Active {
             return false;
         };
         // In setup KVM has to be asked.
-        let ran = match surface {
-            Surface::KvmVcpu => node.ran(),
-            _ => node.subject.ran(),
-        };
-        if !ran {
+        if !node.ran() {
             return false;
         }
         let section = Section(places.section(true).into());
@@ -165,6 +161,9 @@ impl Active {
         let places = node.subject.bound().places(self.generation)?;
         // The call that makes a VM run is still one of its setup.
         let is_running = node.subject.is_running(open, request.surface);
+        if node.subject.ran() && request.surface == Surface::KvmVm {
+            node.has_run();
+        }
         let section = Section(places.section(is_running).into());
         let outcome = self.judge_in(section, request, file, on);
         if outcome.is_some() {

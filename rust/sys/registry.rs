@@ -50,7 +50,7 @@ pub(crate) struct Node {
     /// Whom it belongs to. A VM has one, and each of its vCPUs has another one with the same subject.
     pub(crate) subject: Arc<Subject>,
     is_vcpu: bool,
-    /// Whether this is a vCPU that has run.
+    /// Whether this is a vCPU that has run, or a VM of which one has.
     ran: AtomicBool,
     /// The thread that was the first to try to run it.
     runner: SetOnce<Thread>,
@@ -80,10 +80,15 @@ impl Node {
         !self.is_vcpu
     }
 
-    /// Whether it is a vCPU that has run.
+    /// Whether it is a vCPU that has run, or a VM of which one has, as far as was seen.
     #[inline]
     pub(crate) fn ran(&self) -> bool {
         self.ran.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it has run.
+    pub(crate) fn has_run(&self) {
+        self.ran.store(true, Ordering::Relaxed);
     }
 
     /// The calling thread is about to run it, if it may. Once it has been in its guest it has run.
@@ -93,7 +98,7 @@ impl Node {
             self.runner.populate(thread);
         }
         if file.has_entered_guest(Surface::KvmVcpu) {
-            self.ran.store(true, Ordering::Relaxed);
+            self.has_run();
             self.subject.has_run();
         }
     }
@@ -176,10 +181,14 @@ pub(crate) fn now_ms() -> u64 {
     unsafe { bindings::ktime_get_boot_fast_ns() / 1_000_000 }
 }
 
-/// What [`now`] told, as [`now_ms`] would have: the ticks begin later than the other clock.
+/// What [`now`] told, as [`now_ms`] would have, on a host that has not slept since this was asked first:
+/// the ticks begin later than the other clock, and stand still meanwhile.
 pub(crate) fn in_ms(time: u64) -> u64 {
-    let ago = now().wrapping_sub(time).wrapping_mul(1000) / u64::from(bindings::CONFIG_HZ);
-    now_ms().saturating_sub(ago)
+    static AHEAD: AtomicU64 = AtomicU64::new(0);
+    let ms = |ticks: u64| ticks.wrapping_mul(1000) / u64::from(bindings::CONFIG_HZ);
+    let found = now_ms().wrapping_sub(ms(now()));
+    let ahead = AHEAD.compare_exchange(0, found, Ordering::Relaxed, Ordering::Relaxed);
+    ms(time).wrapping_add(ahead.map_or_else(|earlier| earlier, |_| found))
 }
 
 #[inline]
