@@ -4,13 +4,13 @@
 
 use crate::{
     heap::Heap,
-    known::Asked,
+    known::{self, Asked},
     ledger::{Count, Reading},
     sys::{
         call::Call,
         detour::{Answer, Outcome},
         kprobe::Passes,
-        locks::LEDGER,
+        locks::{LEDGER, PROFILES},
         open_file::OpenFile,
         per_cpu::{PerCpuCounters, Which},
         preemption::NoPreemption,
@@ -154,11 +154,10 @@ impl Active {
         on: &NoPreemption,
     ) -> Option<Outcome> {
         let open = file?;
-        if !open.is_of_current(request.surface) {
-            return Some(Outcome::Decided(NOT_YOURS));
-        }
-        let node = registry::find(open, request.surface, on)?;
-        let places = node.subject.bound().places(self.generation)?;
+        let (node, places) = match self.caller(request, open, on) {
+            Ok(caller) => caller,
+            Err(outcome) => return outcome,
+        };
         // The call that makes a VM run is still one of its setup.
         let is_running = node.subject.is_running(open, request.surface);
         if node.subject.ran() && request.surface == Surface::KvmVm {
@@ -170,6 +169,26 @@ impl Active {
             node.count();
         }
         outcome
+    }
+
+    /// Who calls, and what the policy says about him; or, where that does not matter or cannot be told in
+    /// a probe, what becomes of the call.
+    fn caller<'a>(
+        &self,
+        request: &Request,
+        file: OpenFile<'_>,
+        on: &'a NoPreemption,
+    ) -> Result<(&'a Node, Places), Option<Outcome>> {
+        let node = registry::find(file, request.surface, on);
+        if !known::is_known(node, file, request.surface) {
+            return Err(Some(Outcome::Decided(of_unknown_kvm())));
+        }
+        if !file.is_of_current(request.surface) {
+            return Err(Some(Outcome::Decided(NOT_YOURS)));
+        }
+        let node = node.ok_or(None)?;
+        let places = node.subject.bound().places(self.generation).ok_or(None)?;
+        Ok((node, places))
     }
 
     #[inline(always)]
@@ -240,14 +259,13 @@ impl Active {
                 self.decide(head, request, bytes, count, denial),
             ));
         }
-        if !file.is_of_current(request.surface) {
-            return Some(Outcome::Decided(NOT_YOURS));
-        }
-        let node = registry::find(file, request.surface, on)?;
-        let places = node.subject.bound().places(self.generation)?;
+        let (node, places) = match self.caller(request, file, on) {
+            Ok(caller) => caller,
+            Err(outcome) => return outcome,
+        };
         let call = (request, node, file);
         let state = self
-            .state(call, reads, places, Bytes::default(), on)
+            .state(call, reads, places, Bytes::default(), None, on)
             .bytes();
         let bytes = Bytes {
             state: &state,
@@ -357,6 +375,7 @@ impl Active {
         reads: &Reads,
         places: Places,
         bytes: Bytes<'_>,
+        summing: Option<&GlobalGuard<PROFILES>>,
         inside: &impl ReadSide,
     ) -> State {
         let asked = Asked {
@@ -367,6 +386,7 @@ impl Active {
             slot: slot_named(request, bytes),
             profile: places.profile(),
             place_of: &|subject| Some(self.bound(subject)?.profile()),
+            summing,
         };
         let mut state = asked.state(inside);
         let seen = &node.subject.seen;
@@ -476,6 +496,13 @@ fn note_denial(request: &Request, file: Option<OpenFile<'_>>, counter: Which, on
     if let Some(node) = node {
         node.subject.count_denial(counter);
     }
+}
+
+/// What becomes of a call whose verdict would have to look into a KVM that this module does not know:
+/// `EBADF`.
+#[cold]
+fn of_unknown_kvm() -> Answer {
+    refusal(9).1
 }
 
 /// What becomes of a call that is to be refused, and which counter it is for.

@@ -11,6 +11,7 @@ use crate::{
         call,
         facts::Facts,
         kvm::what,
+        locks::PROFILES,
         open_file::OpenFile,
         open_files::for_each_open_file,
         published::ReadSide,
@@ -24,7 +25,7 @@ use kernel::{
     current,
     prelude::*,
     rbtree::RBTree,
-    sync::Arc, //
+    sync::{Arc, GlobalGuard}, //
 };
 use portcullis_policy::{
     DidKey,
@@ -307,15 +308,33 @@ fn newcomer_of_current() -> Result<Newcomer> {
 /// `ENOMEM`; `EIO` for a VM that only another process may use, which is what KVM would say;
 /// `EBADF` if KVM is not the one that this module was built for.
 pub(crate) fn of(file: OpenFile<'_>, surface: Surface) -> Result<Arc<Node>> {
-    if !file.is_of_current(surface) {
-        return Err(EIO);
+    loop {
+        let node = registry::keep(file, file.key(surface));
+        if !is_known(node.as_deref(), file, surface) {
+            return Err(EBADF);
+        }
+        if !file.is_of_current(surface) {
+            return Err(EIO);
+        }
+        let node = match node {
+            Some(node) => node,
+            None => registry::admit(file, surface, newcomer_of_current)?,
+        };
+        if !node.subject.is_provisional {
+            return Ok(node);
+        }
+        registry::replace(&node);
     }
-    match registry::keep(file, file.key(surface)) {
-        Some(node) if !node.subject.is_provisional => return Ok(node),
-        Some(node) => registry::replace(&node),
-        None => {}
+}
+
+/// Whether KVM is the one that this module was built for, asked by one of its files, which has that node.
+/// Does not sleep.
+#[inline]
+pub(crate) fn is_known(node: Option<&Node>, file: OpenFile<'_>, surface: Surface) -> bool {
+    match node {
+        Some(node) => node.subject.is_known(file, surface),
+        None => file.is_known(surface),
     }
-    registry::admit(file, surface, newcomer_of_current)
 }
 
 /// A VM is about to be made with a file of `/dev/kvm`: it will belong to whom that belongs to.
@@ -337,8 +356,9 @@ pub(crate) fn find_those_before() {
             let Some(surface) = sites::surface_of_vm(file) else {
                 return;
             };
-            if !is_provisional && !file.may_be_used_by(task, surface)
-                || registry::keep(file, file.key(surface)).is_some()
+            if registry::keep(file, file.key(surface)).is_some()
+                || !file.is_known(surface)
+                || !is_provisional && !file.may_be_used_by(task, surface)
             {
                 return;
             }
@@ -368,12 +388,20 @@ pub(crate) fn begin_anew() {
 }
 
 /// Looks how much each VM has, for a policy that asks for sums.
-pub(crate) fn take_stock() {
+pub(crate) fn take_stock(summing: &GlobalGuard<PROFILES>) {
+    for_each_known_vm(|subject, file, surface| subject.take_stock(file, surface, summing));
+}
+
+/// Shows the VMs that are known, each with a file of its that a process has open: some are shown several
+/// times, and those none of whose files any process has are not. May sleep.
+pub(crate) fn for_each_known_vm(mut show: impl FnMut(&Subject, OpenFile<'_>, Surface)) {
     for_each_open_file(|_, file| {
-        if let Some(surface) = sites::surface_of_vm(file) {
-            if let Some(node) = registry::keep(file, file.key(surface)) {
-                node.subject.take_stock(file, surface);
-            }
+        let Some(surface) = sites::surface_of_vm(file) else {
+            return;
+        };
+        let node = registry::keep(file, file.key(surface));
+        if let Some(node) = node.filter(|node| node.subject.is_known(file, surface)) {
+            show(&node.subject, file, surface);
         }
     });
 }
@@ -444,6 +472,8 @@ pub(crate) struct Asked<'a> {
     /// The place of the caller's profile, and how that of others is found.
     pub(crate) profile: u8,
     pub(crate) place_of: &'a dyn Fn(&Subject) -> Option<u8>,
+    /// Held by one who asks for sums where he may sleep.
+    pub(crate) summing: Option<&'a GlobalGuard<PROFILES>>,
 }
 
 impl Asked<'_> {
@@ -489,8 +519,8 @@ impl Asked<'_> {
             state.thread_is_traced = call::is_traced();
         }
         if need.has(StateNeed::PROFILE) {
-            if subject.is_vm() {
-                subject.take_stock(file, surface);
+            if let (true, Some(summing)) = (subject.is_vm(), self.summing) {
+                subject.take_stock(file, surface, summing);
             }
             let sums = sums(self.profile, self.place_of, inside);
             state.profile_vms = sums.vms;

@@ -7,7 +7,7 @@ use crate::{
     heap::Heap,
     known,
     ledger::Ledger,
-    sys::locks::LEDGER,
+    sys::locks::{LEDGER, PROFILES},
     text::{Errno, Text}, //
 };
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -85,16 +85,17 @@ pub(crate) fn text(text: KVVec<u8>) -> Result {
         .and_then(|active| Ok(KBox::new(active, GFP_KERNEL)?))
         .map_err(no_memory)?;
     let mut ledger = LEDGER.lock();
+    // Nobody sums up by it before it is known what there is.
+    let summing = asks_profiles.then(|| PROFILES.lock());
     active::replace(&mut ledger, Some(active));
+    if let Some(summing) = summing {
+        known::take_stock(&summing);
+    }
     pr_notice!("policy loaded, revision {}\n", ledger.revision);
     for line in warnings.text.lines() {
         pr_warn!("{}\n", line);
     }
     ledger.last = LastLoad::Accepted(warnings);
-    drop(ledger);
-    if asks_profiles {
-        known::take_stock();
-    }
     Ok(())
 }
 

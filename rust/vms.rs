@@ -4,11 +4,10 @@
 
 use crate::{
     active,
-    sites,
+    known::for_each_known_vm,
     sys::{
         kvm::{what, Looks},
         locks::LEDGER,
-        open_files::for_each_open_file,
         registry::{self, Subject}, //
     },
     text::Text, //
@@ -64,9 +63,7 @@ pub(crate) fn write(out: &mut Text) -> Result {
     while let Some((first, looks)) = rest.next() {
         let subject = &first.subject;
         let (mut calls, mut last) = (first.calls, first.last);
-        while let Some((other, _)) =
-            rest.next_if(|(other, _)| other.subject.number == subject.number)
-        {
+        while let Some((other, _)) = rest.next_if(|(other, _)| other.number() == subject.number) {
             calls += other.calls;
             last = last.max(other.last);
         }
@@ -84,15 +81,14 @@ pub(crate) fn write(out: &mut Text) -> Result {
 /// they are on their way to one. Nobody else keeps KVM from freeing it meanwhile.
 fn looks(calls: &[Calls]) -> Result<KVVec<Option<Looks>>> {
     let mut looks = KVVec::from_elem(None, calls.len(), GFP_KERNEL)?;
-    for_each_open_file(|_, file| {
-        let surface = sites::surface_of_vm(file);
-        let node = surface.and_then(|surface| registry::keep(file, file.key(surface)));
-        if let (Some(surface), Some(node)) = (surface, node) {
-            let number = node.subject.number;
-            let first = calls.partition_point(|calls| calls.subject.number < number);
-            if let Some(looks @ None) = looks.get_mut(first) {
-                *looks = Some(file.look(surface, what::ALL));
-            }
+    for_each_known_vm(|subject, file, surface| {
+        let first = calls.partition_point(|calls| calls.number() < subject.number);
+        // One that has just been made is not among them.
+        let is_it = |calls: &Calls| calls.number() == subject.number;
+        if let (true, Some(looks @ None)) =
+            (calls.get(first).is_some_and(is_it), looks.get_mut(first))
+        {
+            *looks = Some(file.look(surface, what::ALL));
         }
     });
     Ok(looks)

@@ -5,7 +5,7 @@
 
 use super::{
     is_run,
-    refusal,
+    of_unknown_kvm,
     Active,
     ACTIVE,
     LOST,
@@ -86,8 +86,8 @@ impl Active {
         let mut decided = Decided::new(Answer::Continue);
         let state;
         if reads.asks_more() {
-            let seen = self.state(call, reads, places, bytes, inside);
-            decided.asks_profiles = asks_profiles;
+            let summing = held.profiles.as_ref();
+            let seen = self.state(call, reads, places, bytes, summing, inside);
             if asks_profiles {
                 decided.growth = growth(request, bytes, seen.slot);
             }
@@ -105,9 +105,6 @@ impl Active {
         let denial = |counter| subject.count_denial(counter);
         decided.answer = self.decide(head, request, bytes, count, denial);
         decided.seals = seals;
-        if decided.answer == Answer::Continue {
-            subject.reserved.add(decided.growth);
-        }
         Some(Next::Answer(decided))
     }
 }
@@ -141,9 +138,7 @@ struct Decided {
     /// What it does, if it succeeds, that is to be noted.
     effect: Effect,
     dids: [Option<DidKey>; 4],
-    /// Whether it was looked at what its profile has.
-    asks_profiles: bool,
-    /// What it adds to that.
+    /// What it adds to what its profile has.
     growth: Growth,
 }
 
@@ -154,7 +149,6 @@ impl Decided {
             seals: None,
             effect: Effect::None,
             dids: [None; 4],
-            asks_profiles: false,
             growth: Growth::default(),
         }
     }
@@ -169,6 +163,43 @@ struct Held<'a> {
     profiles: Option<GlobalGuard<PROFILES>>,
 }
 
+/// What a call may add to what its profile has, counted as long as it is not known whether it has.
+struct Reservation<'a> {
+    subject: &'a Subject,
+    file: OpenFile<'a>,
+    surface: Surface,
+    growth: Growth,
+}
+
+impl<'a> Reservation<'a> {
+    /// Only for who keeps others from summing up.
+    fn new(
+        subject: &'a Subject,
+        (file, surface): (OpenFile<'a>, Surface),
+        growth: Growth,
+        _summing: &GlobalGuard<PROFILES>,
+    ) -> Self {
+        subject.reserved.add(growth);
+        Self {
+            subject,
+            file,
+            surface,
+            growth,
+        }
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        // Whoever sums up finds it here or there.
+        let summing = PROFILES.lock();
+        if self.subject.is_vm() {
+            self.subject.take_stock(self.file, self.surface, &summing);
+        }
+        self.subject.reserved.sub(self.growth);
+    }
+}
+
 /// Judges a call by the policy in force, counts it, and carries it out if it may be. Reads what its rules
 /// look at, which may sleep for as long as a page does not come, and then everything else that the
 /// handler may look at: it is to find the bytes that were judged.
@@ -178,6 +209,8 @@ struct Held<'a> {
 pub(crate) fn judge_deferred(request: &Request, call: Waiting<'_>) -> Returned {
     let refuse = |call: Waiting<'_>, answer| match answer {
         Answer::Refuse(errno) => call.refuse(errno),
+        // Nothing waits for a guest. The next time there may be memory.
+        Answer::Continue if is_run(request) => call.restart(),
         Answer::Continue => call.proceed(),
     };
     let Some(file) = call.file() else {
@@ -187,8 +220,7 @@ pub(crate) fn judge_deferred(request: &Request, call: Waiting<'_>) -> Returned {
         Ok(node) => node,
         Err(EIO) => return refuse(call, NOT_YOURS),
         Err(ENOMEM) => return refuse(call, without_memory(None)),
-        // Nothing is known of this KVM's VMs: `EBADF`.
-        Err(_) => return refuse(call, refusal(9).1),
+        Err(_) => return refuse(call, of_unknown_kvm()),
     };
     let subject = &node.subject;
     let mut held = Held::default();
@@ -245,8 +277,12 @@ pub(crate) fn judge_deferred(request: &Request, call: Waiting<'_>) -> Returned {
         }
     };
     node.count();
+    let is_allowed = decided.answer == Answer::Continue;
+    let reservation = held.profiles.as_ref().filter(|_| is_allowed);
+    let _reservation = reservation
+        .map(|summing| Reservation::new(subject, (file, request.surface), decided.growth, summing));
     held.profiles = None;
-    if decided.answer != Answer::Continue {
+    if !is_allowed {
         return refuse(call, decided.answer);
     }
     // A call on a vCPU may wait until that comes out of its guest: nothing waits for such a call.
@@ -256,10 +292,7 @@ pub(crate) fn judge_deferred(request: &Request, call: Waiting<'_>) -> Returned {
     let birth = match decided.effect {
         Effect::VmMade => match known::expect_vm(subject) {
             Ok(birth) => Some(birth),
-            Err(_) => {
-                subject.reserved.sub(decided.growth);
-                return refuse(call, without_memory(Some(subject)));
-            }
+            Err(_) => return refuse(call, without_memory(Some(subject))),
         },
         _ => None,
     };
@@ -282,17 +315,12 @@ pub(crate) fn judge_deferred(request: &Request, call: Waiting<'_>) -> Returned {
         }
     };
     let is_done = returned.success().is_some();
-    let mut growth = decided.growth;
-    if let (Some(birth), true) = (birth.map(|birth| birth.end(is_done)), is_done) {
-        if birth.is_none() {
-            // It is there, and counts for its profile as long as the file that it was made with is.
-            growth.vms = 0;
-        }
+    if let Some(birth) = birth {
+        birth.end(is_done);
     }
     if is_done {
         note(&decided, subject, &held, file, request.surface);
     }
-    subject.reserved.sub(growth);
     returned
 }
 
@@ -307,9 +335,6 @@ fn note(
     let seen = &subject.seen;
     if decided.effect == Effect::ZonesChanged {
         seen.catch_up(file, surface, true);
-    }
-    if decided.asks_profiles && subject.is_vm() {
-        subject.take_stock(file, surface);
     }
     if decided.effect == Effect::None && decided.dids.iter().all(Option::is_none) {
         return;

@@ -4,8 +4,8 @@
 //! once, before its first use.
 //!
 //! Order: [`LEDGER`] before [`REGISTRATION`]; [`LIFE`] before [`REGISTRATION`], and never together with
-//! [`LEDGER`]. The lock of a VM, [`Subject::done`](super::registry::Subject), before [`PROFILES`]; nothing is
-//! taken inside [`PROFILES`] or [`REGISTRY`].
+//! [`LEDGER`]. [`LEDGER`] and that of a VM, [`Subject::doing`](super::registry::Subject), before [`PROFILES`];
+//! nothing is taken inside [`PROFILES`] or [`REGISTRY`].
 
 use super::registry::Expected;
 use crate::{ledger::Ledger, life::Life};
@@ -54,8 +54,8 @@ kernel::sync::global_lock! {
 
 kernel::sync::global_lock! {
     // SAFETY: `init` is the first thing that the module does.
-    /// Held while it is decided whether a profile has room for more. Nothing of a caller's can be waited
-    /// for meanwhile.
+    /// Held while it is summed up what a profile has, and while that changes: until what VMs have has been
+    /// looked at. Nothing of a caller's can be waited for meanwhile.
     pub(crate) unsafe(uninit) static PROFILES: Mutex<()> = ();
 }
 

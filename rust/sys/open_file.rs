@@ -15,7 +15,7 @@ use core::{
     mem::offset_of,
     ptr::{addr_of, NonNull}, //
 };
-use kernel::{prelude::*, task::Task};
+use kernel::{pr_err_once, prelude::*, task::Task};
 use portcullis_policy::Surface;
 
 /// A file that is open for as long as the value exists.
@@ -92,12 +92,19 @@ impl<'a> OpenFile<'a> {
         (surface == Surface::KvmVcpu).then(|| unsafe { Vcpu::of(self.as_ptr()) })?
     }
 
-    /// Whether its VM, and its vCPU, are what this module was built for.
-    pub(super) fn is_of_known_kvm(self, surface: Surface) -> bool {
+    /// Whether its VM and its vCPU, if it has any, are what this module was built for. If they are not,
+    /// nothing else may be asked about them. Does not sleep.
+    pub(crate) fn is_known(self, surface: Surface) -> bool {
         // SAFETY: the file is open, and so its VM is there.
-        self.kvm(surface).is_some_and(|kvm| unsafe { kvm.is_one() })
+        let is_known = self.kvm(surface).is_none_or(|kvm| unsafe { kvm.is_one() })
             // SAFETY: and so is its vCPU.
-            && self.vcpu(surface).is_none_or(|vcpu| unsafe { vcpu.is_one() })
+            && self.vcpu(surface).is_none_or(|vcpu| unsafe { vcpu.is_one() });
+        if !is_known {
+            pr_err_once!(
+                "KVM was built from other headers than this module: nothing is known of its VMs\n"
+            );
+        }
+        is_known
     }
 
     /// Looks at its VM: at what `what` asks for. Of what is none everything is 0. Does not sleep.

@@ -11,7 +11,7 @@ use super::{
     bindings,
     call::current,
     kvm::Thread,
-    locks::{BIRTHS, REGISTRY},
+    locks::{BIRTHS, PROFILES, REGISTRY},
     observer::{Arguments, Observer},
     open_file::{Key, OpenFile, Trace},
     published::ReadSide, //
@@ -23,7 +23,6 @@ use core::{
 };
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
-    pr_err_once,
     prelude::*,
     sync::{rcu, Arc, SetOnce}, //
 };
@@ -260,10 +259,7 @@ pub(crate) fn admit(
 ) -> Result<Arc<Node>> {
     let key = file.key(surface);
     let kvm = file.kvm(surface);
-    if is_of_vm(surface) && !file.is_of_known_kvm(surface) {
-        pr_err_once!(
-            "KVM was built from other headers than this module: nothing is known of its VMs\n"
-        );
+    if !file.is_known(surface) {
         return Err(EBADF);
     }
     // What takes memory is made without the lock: that may last.
@@ -272,7 +268,11 @@ pub(crate) fn admit(
         Some(node) => node,
         None => {
             let trace = kvm.is_none().then(|| Trace::of(file));
-            Node::new(first_key, newcomer()?.settle(trace)?, false)?
+            let subject = newcomer()?.settle(trace)?;
+            if subject.is_vm() {
+                subject.take_stock(file, surface, &PROFILES.lock());
+            }
+            Node::new(first_key, subject, false)?
         }
     };
     let first = enter_first(file, first);
@@ -284,14 +284,6 @@ pub(crate) fn admit(
         node.runner.populate(thread);
     }
     Ok(enter_first(file, node))
-}
-
-/// Whether files of a surface belong to a VM.
-fn is_of_vm(surface: Surface) -> bool {
-    matches!(
-        surface,
-        Surface::KvmVm | Surface::KvmVcpu | Surface::KvmDevice
-    )
 }
 
 /// Puts a node into the table if there is none with its key, and returns the one that is there. Of one
@@ -335,13 +327,13 @@ impl Birth {
         Ok(Self(subject))
     }
 
-    /// It has been made, or has not; the VM, if it was seen.
-    pub(crate) fn end(self, is_made: bool) -> Option<Arc<Subject>> {
+    /// It has been made, or has not.
+    pub(crate) fn end(self, is_made: bool) {
         let mut births = BIRTHS.lock();
         let task = current().addr();
-        let mut unseen = None;
+        let mut expected = None;
         if let Some(at) = births.iter().position(|expected| expected.task == task) {
-            unseen = births.remove(at).ok().and_then(|expected| expected.node);
+            expected = births.remove(at).ok();
         }
         let spent = match births.is_empty() {
             // A static is never dropped, and its memory would outlive the module.
@@ -349,16 +341,10 @@ impl Birth {
             false => KVec::new(),
         };
         drop(births);
-        drop(spent);
-        let Self(subject) = self;
-        if unseen.is_some() {
-            return None;
-        }
+        drop((spent, expected));
         if !is_made {
-            subject.leave();
-            return None;
+            self.0.leave();
         }
-        Some(subject)
     }
 }
 

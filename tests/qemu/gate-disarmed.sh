@@ -81,11 +81,13 @@ expect EACCES kvm-vm KVM_CREATE_IRQCHIP
 must client boot --text "back to life"
 ok "and lives when they are on"
 
+rules 'limit vcpus 2 per profile errno EUSERS'
 for name in stays goes; do
 	vmm $name
 	for step in kvm vm 'memory 0 1M' vcpu; do told "$name" ok "$step"; done
 done
 [ "$(grep -c '^vm=' $gate/vms)" -eq 2 ] || fail "vms does not show two VMs"
+told goes EUSERS vcpu
 off
 leave goes
 grep -q '^vm=.* vcpus=1 ' $gate/vms || fail "vms does not show the VM that is there"
@@ -96,6 +98,10 @@ sleep 1
 [ "$(grep -c '^vm=' $gate/vms)" -eq 1 ] || fail "vms shows a VM that is gone"
 grep -q '^vm=.* vcpus=1 ' $gate/vms || fail "vms does not show the VM that was there all the time"
 told stays ok use vm
-leave stays
+vmm comes
+told comes ok kvm
+told comes ok vm
+told comes 'ok 1' times 3 vcpu
+leave stays comes
 must rmmod portcullis
 ok "a VM whose end nobody saw is not looked into, and forgotten when the gate lives again"

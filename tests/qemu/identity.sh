@@ -332,6 +332,23 @@ told takes EIO use vcpu
 leave takes
 ok "a file that was used keeps its profile in other hands, and when its maker is gone; a VM serves nobody but its maker"
 
+# A VM from before the module, none of whose files its maker has: until he comes back to one.
+must rmmod portcullis
+vmm gives $honest
+vmm takes /srv/other
+for step in kvm vm vcpu; do told gives ok "$step"; done
+hand gives takes vm
+told gives ok close vm
+told gives ok queue vcpu
+insert
+badges EXDEV "exe $honest" -- EDOM "exe /srv/other"
+told takes EIO use vm
+told gives ok unqueue vcpu
+told gives EXDEV use vcpu
+told gives EXDEV use vcpu
+leave gives takes
+ok "who only has another's VM does not speak for its maker"
+
 badges EXDEV "exe $honest" -- EDOM "exe /srv/other"
 as $honest kvm 'use -> EXDEV' vm vcpu 'use vcpu -> EXDEV' 'fork use vm -> EIO' 'fork use -> EXDEV' fork \
 	'use vcpu -> EIO' kvm 'use -> EXDEV'

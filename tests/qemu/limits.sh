@@ -232,6 +232,48 @@ told two 'ok 4' times 5 vcpu
 leave one two stranger
 ok "per profile: over all VMs of all its processes, and of no other profile"
 
+# Several VMs want the last one of their profile, and none looks at another's.
+rules 'limit vcpus 5 per profile errno EUSERS' 'limit memory 3M per profile errno EDQUOT' 'limit vms 4 errno EMFILE'
+vmm racers
+told racers ok kvm
+rounds=0
+while [ $rounds -lt 50 ]; do
+	told racers 'ok 4' race 8 vm
+	told racers 'ok 5' race-vms 8 vcpu
+	told racers 'ok 3' race-vms 8 memory 1% 1M
+	told racers ok close vms
+	rounds=$((rounds + 1))
+done
+leave racers
+ok "per profile: four VMs at once, $rounds times"
+
+# What there is counts from the first call on that is judged by a policy: also where nothing has asked for it before.
+deny_vcpus='deny kvm-vm KVM_CREATE_VCPU errno EACCES'
+vmm late
+told late ok kvm
+told late ok vm
+rounds=0
+while [ $rounds -lt 20 ]; do
+	rules
+	vmm early
+	told early ok kvm
+	told early ok vm
+	told early 'ok 3' times 3 vcpu
+	rules "$deny_vcpus"
+	lines=$(wc -l </tmp/late.out)
+	echo "times 20000 vcpu" 1<>/tmp/late.in
+	rules 'limit vcpus 3 per profile errno EUSERS'
+	[ "$(wc -l </tmp/late.out)" -eq "$lines" ] || fail "the calls were over before the policy came"
+	rules "$deny_vcpus"
+	answered late "$lines" 'times 20000 vcpu'
+	[ "$answer" = 'ok 0' ] || fail "$answer of another VM's vCPUs while policies came and went"
+	leave early
+	vms 1
+	rounds=$((rounds + 1))
+done
+leave late
+ok "per profile: what there was before the policy, from its first call on, $rounds times"
+
 # --- Rates --------------------------------------------------------------------------------------
 
 # A minute is longer than this takes: what is limited by the minute does not come back here.

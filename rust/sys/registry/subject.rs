@@ -9,6 +9,7 @@ use crate::{
     sys::{
         facts::Facts,
         kvm::what,
+        locks::PROFILES,
         open_file::{OpenFile, Trace},
         per_cpu::Which, //
     },
@@ -17,7 +18,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     prelude::*,
-    sync::Arc, //
+    sync::{Arc, GlobalGuard}, //
 };
 use portcullis_policy::{Growth, Surface};
 
@@ -39,6 +40,8 @@ pub(crate) struct Subject {
     /// See [`Bound`].
     bound: AtomicU64,
     gone: AtomicBool,
+    /// Whether its KVM is the one that this module was built for, as far as was asked.
+    known: AtomicBool,
     /// Whether one of its vCPUs has been in its guest, as far as was seen.
     ran: AtomicBool,
     /// vCPUs, and bytes of memory, when it was last looked at.
@@ -186,13 +189,30 @@ impl Subject {
         self.ran.store(true, Ordering::Relaxed);
     }
 
+    /// Whether what a file of its looks like is what this module was built for. If it is not, nothing of
+    /// KVM's may be looked at.
+    #[inline]
+    pub(crate) fn is_known(&self, file: OpenFile<'_>, surface: Surface) -> bool {
+        self.known.load(Ordering::Relaxed) || {
+            let is_known = file.is_known(surface);
+            self.known.store(is_known, Ordering::Relaxed);
+            is_known
+        }
+    }
+
     /// Whether it is a VM.
     pub(crate) fn is_vm(&self) -> bool {
         self.trace.is_none()
     }
 
-    /// Keeps how many vCPUs it has, and how much memory: sums over many VMs are made of that.
-    pub(crate) fn take_stock(&self, file: OpenFile<'_>, surface: Surface) {
+    /// Keeps how many vCPUs it has, and how much memory: sums over many VMs are made of that. Only for who
+    /// keeps others from summing up.
+    pub(crate) fn take_stock(
+        &self,
+        file: OpenFile<'_>,
+        surface: Surface,
+        _summing: &GlobalGuard<PROFILES>,
+    ) {
         let look = file.look(surface, what::VCPUS | what::MEMORY);
         self.vcpus.store(look.vcpus, Ordering::Relaxed);
         self.memory.store(look.memory, Ordering::Relaxed);
@@ -274,6 +294,7 @@ impl Newcomer {
                 is_provisional,
                 bound: AtomicU64::new(bound),
                 gone: AtomicBool::new(false),
+                known: AtomicBool::new(false),
                 ran: AtomicBool::new(false),
                 vcpus: AtomicU32::new(0),
                 memory: AtomicU64::new(0),

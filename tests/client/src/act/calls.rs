@@ -5,6 +5,7 @@
 //! Each is planned, made, and then noted: so that several threads can make theirs at the same time.
 
 use std::{
+    fs, io,
     os::fd::{AsRawFd, OwnedFd, RawFd},
     sync::Barrier,
     thread,
@@ -30,8 +31,16 @@ use crate::{
     guest,
     machine::Stage,
     surface::Surface,
-    sys::{file, ioctl, pages::Pages},
+    sys::{file, ioctl, pages::Pages, refused_memory::RefusedMemory},
 };
+
+/// Makes a call whose `nth` request for memory is refused; its answer, and whether there was such a one.
+fn refusing(nth: u64, call: impl FnOnce() -> Answer) -> Stage<(Answer, bool)> {
+    let told = |error: io::Error| format!("/proc/thread-self/fail-nth: {error}");
+    let refused = RefusedMemory::at(nth).map_err(told)?;
+    let answer = call();
+    Ok((answer, refused.end().map_err(told)?))
+}
 
 /// A call that is ready to be made.
 pub struct Planned {
@@ -171,10 +180,13 @@ impl Actor {
     }
 
     /// The same step in `threads` threads at once, `%` in its words being the thread's number; how many
-    /// succeeded.
-    pub fn race(&mut self, threads: usize, words: &[&str]) -> Stage<Answer> {
+    /// succeeded. They take turns with `vms` VMs, of which the picked one is the first.
+    pub fn race(&mut self, threads: usize, vms: usize, words: &[&str]) -> Stage<Answer> {
+        let first = self.picked;
+        let place = |index: usize, count: usize| (first + index % vms.max(1)) % count.max(1);
         let mut planned = Vec::new();
         for index in 0..threads {
+            self.picked = place(index, self.vms.len());
             planned.push(self.plan_nth(words, index as u64)?);
         }
         let gate = Barrier::new(threads);
@@ -195,11 +207,46 @@ impl Actor {
                 .collect()
         });
         let mut succeeded = 0;
-        for (call, answer) in planned.into_iter().zip(answers) {
+        let count = self.vms.len();
+        for (index, (call, answer)) in planned.into_iter().zip(answers).enumerate() {
             succeeded += i64::from(matches!(answer, Answer::Ok(_)));
+            self.picked = place(index, count);
             self.note(call, answer)?;
         }
+        if self.vms.len() == count {
+            self.picked = first;
+        }
         Ok(Answer::Ok(succeeded))
+    }
+
+    /// The same step again and again: the first time the first request for memory that its call makes is
+    /// refused, then the second, until there are no more, or it cannot be taken again. How often it has failed,
+    /// which it may with ENOMEM alone.
+    pub fn each_refused(&mut self, words: &[&str]) -> Stage<Answer> {
+        const MOST: u64 = 1000;
+        let (mut failed, mut is_done) = (0, false);
+        for nth in 1..=MOST {
+            let (answer, was_refused) = match words {
+                ["write", to, text] => {
+                    let text = fs::read(text).map_err(|error| format!("{text}: {error}"))?;
+                    let to = file::open(to.as_ref()).map_err(|error| format!("{to}: {error}"))?;
+                    refusing(nth, || file::write_once(&to, &text, None))?
+                }
+                _ => {
+                    let planned = self.plan(words)?;
+                    let (answer, was_refused) = refusing(nth, || planned.perform())?;
+                    self.note(planned, answer)?;
+                    (answer, was_refused)
+                }
+            };
+            match answer {
+                Answer::Errno(libc::ENOMEM) if was_refused => failed += 1,
+                Answer::Errno(_) if !is_done => return Ok(answer),
+                Answer::Ok(_) if was_refused => is_done = true,
+                _ => return Ok(Answer::Ok(failed)),
+            }
+        }
+        Err(format!("it asks for memory {MOST} times"))
     }
 
     /// The same step `count` times, `%` in its words being how often it was taken before; how often it

@@ -14,7 +14,10 @@ pub mod vm;
 
 use std::{
     fmt,
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::{
+        fd::{AsRawFd, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
     str::FromStr,
 };
 
@@ -33,6 +36,7 @@ pub struct Actor {
     pub picked: usize,
     pub container: Option<Container>,
     pub iommufd: Option<OwnedFd>,
+    pub queue: Option<(UnixStream, UnixStream)>,
 }
 
 /// `WORD... [-> EXPECT]`
@@ -79,10 +83,13 @@ impl Actor {
                 Ok(Answer::Ok(0))
             }
             ["close", what] => self.close(what),
-            ["run" | "run-elsewhere" | "leave" | "spin" | "wait" | "stop" | "ready", ..] => {
-                self.take_on_vcpu(words)
+            ["run" | "run-elsewhere" | "leave" | "spin" | "spin-refused" | "wait" | "stop"
+            | "ready", ..] => self.take_on_vcpu(words),
+            ["race", threads, words @ ..] => self.race(number(threads)? as usize, 1, words),
+            ["race-vms", threads, words @ ..] => {
+                self.race(number(threads)? as usize, self.vms.len(), words)
             }
-            ["race", threads, words @ ..] => self.race(number(threads)? as usize, words),
+            ["each-refused", words @ ..] => self.each_refused(words),
             ["swap", count] => self.swap(number(count)?),
             ["hide"] => self.hide(),
             ["times", count, words @ ..] => self.repeat(number(count)?, words),

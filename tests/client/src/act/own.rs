@@ -37,7 +37,7 @@ const LEFT_VCPU: RawFd = 102;
 
 /// Whether words are one of the steps here.
 pub fn is_one(words: &[&str]) -> bool {
-    const STEPS: [&str; 17] = [
+    const STEPS: [&str; 19] = [
         "comm",
         "comm-file",
         "unmap-exe",
@@ -50,6 +50,8 @@ pub fn is_one(words: &[&str]) -> bool {
         "cgroup",
         "send",
         "receive",
+        "queue",
+        "unqueue",
         "fork",
         "exec",
         "exec-memfd",
@@ -76,6 +78,8 @@ impl Actor {
             ["cgroup", folder] => fs::write(format!("{folder}/cgroup.procs"), "0"),
             ["send", socket, what] => self.send(socket, what)?,
             ["receive", socket, what] => self.receive(socket, what)?,
+            ["queue", what] => self.queue(what)?,
+            ["unqueue", what] => self.unqueue(what)?,
             ["fork"] => go_on_in_child(),
             ["fork", words @ ..] => return self.fork(words, rest),
             ["exec", path] => {
@@ -119,13 +123,29 @@ impl Actor {
     /// Hands an open file to whoever connects to the socket.
     fn send(&self, socket: &str, what: &str) -> Stage<io::Result<()>> {
         let fd = self.handed(what)?;
-        Ok(UnixListener::bind(socket).and_then(|listener| {
-            let (stream, _) = listener.accept()?;
-            stream
-                .send_with_fd(&b"f"[..], fd)
-                .map_err(|error| io::Error::from_raw_os_error(error.errno()))?;
+        Ok(UnixListener::bind(socket).and_then(|listener| give(&listener.accept()?.0, fd)))
+    }
+
+    /// Puts an open file into the queue of a socket, and closes it.
+    fn queue(&mut self, what: &str) -> Stage<io::Result<()>> {
+        let fd = self.handed(what)?;
+        let put = UnixStream::pair().and_then(|(from, to)| {
+            give(&from, fd)?;
+            self.queue = Some((from, to));
             Ok(())
-        }))
+        });
+        match what {
+            "kvm" => self.kvm = None,
+            "vm" => self.vm_mut()?.fd = None,
+            _ => self.vm_mut()?.vcpus.clear(),
+        }
+        Ok(put)
+    }
+
+    /// Takes it out again.
+    fn unqueue(&mut self, what: &str) -> Stage<io::Result<()>> {
+        let (_, queue) = self.queue.take().ok_or("nothing is in a queue")?;
+        self.take_in(what, taken(&queue))
     }
 
     fn handed(&self, what: &str) -> Stage<RawFd> {
@@ -139,14 +159,11 @@ impl Actor {
 
     /// Waits until somebody hands out an open file at the socket, and takes it.
     fn receive(&mut self, socket: &str, what: &str) -> Stage<io::Result<()>> {
-        let taken = connect(socket).and_then(|stream| {
-            let mut byte = [0];
-            let (_, file) = stream
-                .recv_with_fd(&mut byte)
-                .map_err(|error| io::Error::from_raw_os_error(error.errno()))?;
-            file.ok_or_else(|| ErrorKind::UnexpectedEof.into())
-        });
-        match (what, taken) {
+        self.take_in(what, connect(socket).and_then(|stream| taken(&stream)))
+    }
+
+    fn take_in(&mut self, what: &str, file: io::Result<fs::File>) -> Stage<io::Result<()>> {
+        match (what, file) {
             (_, Err(error)) => return Ok(Err(error)),
             ("kvm", Ok(file)) => self.kvm = Some(file.into()),
             ("vm", Ok(file)) => self.add_vm(Vm {
@@ -227,6 +244,21 @@ fn next<'a>(name: &'a str, rest: &'a [String]) -> Vec<&'a OsStr> {
     let mut words: Vec<&OsStr> = [name, "act", "inherited"].map(OsStr::new).to_vec();
     words.extend(rest.iter().map(OsStr::new));
     words
+}
+
+fn give(stream: &UnixStream, fd: RawFd) -> io::Result<()> {
+    stream
+        .send_with_fd(&b"f"[..], fd)
+        .map_err(|error| io::Error::from_raw_os_error(error.errno()))?;
+    Ok(())
+}
+
+fn taken(stream: &UnixStream) -> io::Result<fs::File> {
+    let mut byte = [0];
+    let (_, file) = stream
+        .recv_with_fd(&mut byte)
+        .map_err(|error| io::Error::from_raw_os_error(error.errno()))?;
+    file.ok_or_else(|| ErrorKind::UnexpectedEof.into())
 }
 
 fn connect(socket: &str) -> io::Result<UnixStream> {

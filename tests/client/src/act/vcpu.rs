@@ -14,7 +14,7 @@ use crate::{
     argument::Argument,
     guest::Guest,
     machine::Stage,
-    sys::{file, ioctl, signals},
+    sys::{file, ioctl, refused_memory::RefusedMemory, signals},
 };
 
 /// A guest that does not come to count within this time never will.
@@ -44,8 +44,9 @@ impl Actor {
                 (runner.join()).unwrap_or_else(|_| Err("the thread in KVM_RUN panicked".to_owned()))
             }),
             "leave" => self.leave(index),
-            "spin" => self.stay(index, true),
-            "wait" => self.stay(index, false),
+            "spin" => self.stay(index, true, false),
+            "spin-refused" => self.stay(index, true, true),
+            "wait" => self.stay(index, false, false),
             _ => self.stop(index),
         }
     }
@@ -70,8 +71,8 @@ impl Actor {
     }
 
     /// Another thread stays in KVM_RUN: in a guest that is seen to count, or on the way to one, because
-    /// its vCPU waits for another to start it.
-    fn stay(&mut self, index: usize, counts: bool) -> Stage<Answer> {
+    /// its vCPU waits for another to start it. The first memory that the thread asks for may be refused.
+    fn stay(&mut self, index: usize, counts: bool, is_refused: bool) -> Stage<Answer> {
         signals::catch_kicks().map_err(|error| error.to_string())?;
         let number = run()?;
         let vm = self.vm_mut()?;
@@ -81,7 +82,11 @@ impl Actor {
         }
         let fd = file::duplicate(&vcpu.fd).map_err(|error| error.to_string())?;
         vcpu.inside = Some(thread::spawn(move || {
-            ioctl::native(fd.as_raw_fd(), number, &Argument::number(0))
+            let call = || ioctl::native(fd.as_raw_fd(), number, &Argument::number(0));
+            match is_refused.then(|| RefusedMemory::at(1)) {
+                Some(Err(error)) => Answer::Errno(error.raw_os_error().unwrap_or(0)),
+                _refused => call(),
+            }
         }));
         let began = Instant::now();
         while !vm.has_counted(index) {

@@ -34,11 +34,16 @@ use crate::{
 ///                            `compat` behind any of these makes it that of a 32-bit process
 /// times N STEP, race N STEP  the same N times, or in N threads at once, with `%` for the number of the
 ///                            time or thread: `ok` and how many succeeded
+/// race-vms N STEP            the threads take turns with all VMs
+/// each-refused STEP          again and again, each time with the next request for memory refused, until there is
+///                            none, or it cannot be done again: `ok` and how often it failed with ENOMEM. STEP is a
+///                            call, or: write FILE TEXT-FILE
 /// ready VCPU [print|count]   registers, and a guest that prints or counts for ever
 /// run VCPU                   KVM_RUN: `ok` and the number of what it was left for (2: the guest prints)
 /// run-elsewhere VCPU         the same, in another thread, which ends
 /// leave VCPU                 KVM_RUN that does not enter the guest
 /// spin VCPU, wait VCPU       KVM_RUN in a thread of its own, which counts, or waits to be started
+/// spin-refused VCPU          the first memory that this thread asks for is refused
 /// stop VCPU                  kicks it out: `errno EINTR`
 /// swap N                     makes N VMs, while another thread puts the picked one in the place of each as soon
 ///                            as it has an fd: `ok` and how often it was in time
@@ -54,6 +59,7 @@ use crate::{
 /// userns, namespaces         a user namespace, as its root; that and all else that a container has
 /// send SOCKET WHAT           hands kvm, vm or vcpu over a UNIX socket, to who says
 /// receive SOCKET WHAT
+/// queue WHAT, unqueue WHAT   closes it; no process has it open meanwhile, only the queue of a socket
 /// fork [STEP]                in a child; without STEP, it goes on in one
 /// exec FILE                  goes on in another program, which is this one by another path
 /// exec-memfd NAME            the same, from memory

@@ -12,6 +12,7 @@ pub mod memslot;
 pub mod pages;
 pub mod place;
 pub mod process;
+pub mod refused_memory;
 pub mod shared_run;
 pub mod signals;
 pub mod tracee;
