@@ -243,12 +243,7 @@ stall() {
 	client stall --on "kvm-vm:$REGION:$1" </tmp/hold >/tmp/stall 2>&1 &
 	stall=$!
 	exec 5>/tmp/hold
-	tries=0
-	until grep -q stalled /tmp/stall; do
-		tries=$((tries + 1))
-		[ $tries -lt 100 ] || fail "the call did not stall: $(cat /tmp/stall)"
-		usleep 100000
-	done
+	until_says /tmp/stall stalled "the call did not stall"
 }
 # serve ANSWER: lets the argument come.
 serve() {

@@ -377,12 +377,7 @@ mkfifo /tmp/hold
 $trick trace $pid </tmp/hold >/tmp/tracing 2>&1 &
 tracer=$!
 exec 6>/tmp/hold
-tries=0
-until grep -q tracing /tmp/tracing; do
-	tries=$((tries + 1))
-	[ $tries -lt 200 ] || fail "nobody traces: $(cat /tmp/tracing)"
-	usleep 50000
-done
+until_says /tmp/tracing tracing "nobody traces"
 told victim EDEADLK use vm
 exec 6>&-
 wait $tracer || fail "the tracer: $(cat /tmp/tracing)"

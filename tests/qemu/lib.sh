@@ -128,6 +128,16 @@ soon() {
 	[ "$late" -le $within ] || fail "the log says it $late ms after '$2', not within $within: $1"
 }
 
+# until_says FILE TEXT OTHERWISE: waits until FILE has TEXT, ten seconds at most.
+until_says() {
+	tries=0
+	until grep -q "$2" "$1"; do
+		tries=$((tries + 1))
+		[ $tries -lt 200 ] || fail "$3: $(cat "$1")"
+		usleep 50000
+	done
+}
+
 # seconds: since the guest has booted.
 seconds() { cut -d. -f1 /proc/uptime; }
 

@@ -28,12 +28,7 @@ park() {
 	client park </tmp/hold >/tmp/parked 2>&1 &
 	parked=$!
 	exec 6>/tmp/hold
-	tries=0
-	until grep -q parked /tmp/parked; do
-		tries=$((tries + 1))
-		[ $tries -lt 200 ] || fail "nobody keeps a lock: $(cat /tmp/parked)"
-		usleep 50000
-	done
+	until_says /tmp/parked parked "nobody keeps a lock"
 }
 unpark() {
 	! grep -q ok /tmp/parked || fail "the lock was given back before: $(cat /tmp/parked)"

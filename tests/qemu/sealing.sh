@@ -68,12 +68,7 @@ client attack --cling >/tmp/cling 2>&1 &
 cling=$!
 client attack --cling >/tmp/cling-too 2>&1 &
 cling_too=$!
-tries=0
-until grep -q clinging /tmp/cling && grep -q clinging /tmp/cling-too; do
-	tries=$((tries + 1))
-	[ $tries -lt 100 ] || fail "no window to cling to: $(cat /tmp/cling /tmp/cling-too)"
-	usleep 100000
-done
+for said in /tmp/cling /tmp/cling-too; do until_says $said clinging "no window to cling to"; done
 must rmmod portcullis
 wait $cling || fail "$(cat /tmp/cling)"
 wait $cling_too || fail "$(cat /tmp/cling-too)"

@@ -48,12 +48,7 @@ stay() {
 	/usr/bin/microvm --stay </tmp/end >/tmp/says 2>&1 &
 	vmm=$!
 	exec 7>/tmp/end
-	tries=0
-	until grep -q 'the guest has done its work' /tmp/says; do
-		tries=$((tries + 1))
-		[ $tries -lt 100 ] || fail "microvm did not finish: $(cat /tmp/says)"
-		usleep 100000
-	done
+	until_says /tmp/says 'the guest has done its work' "microvm did not finish"
 }
 leave() {
 	exec 7>&-

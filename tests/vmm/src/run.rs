@@ -20,7 +20,7 @@ use vmm_sys_util::{
 
 use crate::{
     guest, refused,
-    setup::{Machine, SLOTS},
+    setup::{irqchip, Machine, SLOTS},
     State,
 };
 
@@ -131,12 +131,7 @@ fn pause_all<T>(
 /// What a snapshot takes of the VM. Returns how many pages are dirty.
 fn look_at(vm: &VmFd) -> Result<u32, String> {
     for chip_id in 0..3 {
-        let mut chip = kvm_bindings::kvm_irqchip {
-            chip_id,
-            ..Default::default()
-        };
-        vm.get_irqchip(&mut chip)
-            .map_err(refused("KVM_GET_IRQCHIP"))?;
+        irqchip(vm, chip_id)?;
     }
     vm.get_pit2().map_err(refused("KVM_GET_PIT2"))?;
     vm.get_clock().map_err(refused("KVM_GET_CLOCK"))?;

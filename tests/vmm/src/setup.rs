@@ -5,7 +5,7 @@
 //! The calls are those of Firecracker, in its order.
 
 use kvm_bindings::{
-    kvm_pit_config, kvm_regs, kvm_segment, kvm_userspace_memory_region, CpuId, Msrs,
+    kvm_irqchip, kvm_pit_config, kvm_regs, kvm_segment, kvm_userspace_memory_region, CpuId, Msrs,
     KVM_MAX_CPUID_ENTRIES, KVM_MEM_LOG_DIRTY_PAGES, KVM_PIT_SPEAKER_DUMMY,
 };
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, VcpuFd, VmFd};
@@ -223,14 +223,20 @@ fn boot_msrs() -> Result<Msrs, String> {
     .map_err(|error| format!("MSRs: {error:?}"))
 }
 
+/// The state of an interrupt controller: the PICs are 0 and 1, the IO-APIC is 2.
+pub fn irqchip(vm: &VmFd, chip_id: u32) -> Result<kvm_irqchip, String> {
+    let mut chip = kvm_irqchip {
+        chip_id,
+        ..Default::default()
+    };
+    vm.get_irqchip(&mut chip)
+        .map_err(refused("KVM_GET_IRQCHIP"))?;
+    Ok(chip)
+}
+
 fn restore_vm(vm: &VmFd) -> Result<(), String> {
     for chip_id in 0..3 {
-        let mut chip = kvm_bindings::kvm_irqchip {
-            chip_id,
-            ..Default::default()
-        };
-        vm.get_irqchip(&mut chip)
-            .map_err(refused("KVM_GET_IRQCHIP"))?;
+        let chip = irqchip(vm, chip_id)?;
         vm.set_irqchip(&chip).map_err(refused("KVM_SET_IRQCHIP"))?;
     }
     let pit = vm.get_pit2().map_err(refused("KVM_GET_PIT2"))?;

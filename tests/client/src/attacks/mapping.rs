@@ -5,46 +5,36 @@
 use super::{may_succeed, must_fail, range, Attack, Outcome, Stand};
 use crate::{answer::Answer, failure::Failure};
 
+/// A call on the window, and what is expected of it.
+macro_rules! call {
+    ($judge:ident, $name:literal, $held:literal, $what:literal, $call:expr) => {
+        Attack {
+            name: $name,
+            held: $held,
+            run: |stand| {
+                let call: fn(&Stand) -> Answer = $call;
+                Ok($judge($what, call(stand)))
+            },
+        }
+    };
+}
+
+/// One that must fail.
+macro_rules! fails {
+    ($($of:tt)*) => { call!(must_fail, $($of)*) };
+}
+
+/// One that may succeed.
+macro_rules! passes {
+    ($($of:tt)*) => { call!(may_succeed, $($of)*) };
+}
+
 macro_rules! madvise {
     ($name:literal, $advice:expr, $judge:ident) => {
-        Attack {
-            name: $name,
-            held: true,
-            run: |stand| {
-                let victim = stand.victim();
-                let answer =
-                    victim.call(libc::SYS_madvise, range(victim, [$advice as u64, 0, 0, 0]));
-                Ok($judge("madvise", answer))
-            },
-        }
-    };
-}
-
-/// Calls on the whole of the window that must fail.
-macro_rules! fails {
-    ($name:literal, $held:literal, $what:literal, $call:expr) => {
-        Attack {
-            name: $name,
-            held: $held,
-            run: |stand| {
-                let call: fn(&Stand) -> Answer = $call;
-                Ok(must_fail($what, call(stand)))
-            },
-        }
-    };
-}
-
-/// The same, that may succeed.
-macro_rules! passes {
-    ($name:literal, $held:literal, $what:literal, $call:expr) => {
-        Attack {
-            name: $name,
-            held: $held,
-            run: |stand| {
-                let call: fn(&Stand) -> Answer = $call;
-                Ok(may_succeed($what, call(stand)))
-            },
-        }
+        call!($judge, $name, true, "madvise", |stand| {
+            let victim = stand.victim();
+            victim.call(libc::SYS_madvise, range(victim, [$advice as u64, 0, 0, 0]))
+        })
     };
 }
 

@@ -10,9 +10,7 @@ use vfio_bindings::bindings::vfio::{
 
 use super::{
     track::{ask, by_answer, laid, open, refused_with, step, with, Track, Used},
-    Made,
-    Pace::{Fast, Slow},
-    Race,
+    On, Race, CONTAINER,
 };
 use crate::{
     answer::{Answer, Kind},
@@ -20,24 +18,6 @@ use crate::{
     failure::Failure,
     sys::{flip::Field, pages::Pages},
 };
-
-const fn race(
-    command: &'static str,
-    field: &'static str,
-    condition: &'static str,
-    pace: super::Pace,
-    make: fn() -> Made,
-) -> Race {
-    let surface = "iommufd";
-    Race {
-        command,
-        field,
-        surface,
-        condition,
-        pace,
-        make,
-    }
-}
 
 /// IOMMU_DESTROY is the first; the others follow in the order of `include/uapi/linux/iommufd.h`.
 const DESTROY: u32 = 0x3b80;
@@ -54,8 +34,10 @@ const VFIO_IOAS_SET: u32 = 1;
 const LEGAL: u64 = 0x10_0000;
 const FORBIDDEN: u64 = 0x20_0000;
 
+const IOMMUFD: On = On("iommufd");
+
 pub const RACES: &[Race] = &[
-    race("IOMMU_IOAS_ALLOC", "flags", "flags == 1", Fast, || {
+    IOMMUFD.race("IOMMU_IOAS_ALLOC", "flags", "flags == 1", || {
         let iommufd = open("/dev/iommu")?;
         let fd = iommufd.as_raw_fd();
         let pages = with([12_u32, 0, 0])?;
@@ -81,7 +63,7 @@ pub const RACES: &[Race] = &[
             seen,
         ))
     }),
-    race("IOMMU_IOAS_MAP", "iova", "iova == 0x200000", Slow, || {
+    IOMMUFD.slow_race("IOMMU_IOAS_MAP", "iova", "iova == 0x200000", || {
         let space = Space::new()?;
         let pages = space.mapping(LEGAL)?;
         let seen = space.mapped()?;
@@ -95,11 +77,10 @@ pub const RACES: &[Race] = &[
             seen,
         ))
     }),
-    race(
+    IOMMUFD.slow_race(
         "IOMMU_IOAS_COPY",
         "dst_iova",
         "dst_iova == 0x200000",
-        Slow,
         || {
             let space = Space::new()?;
             step(
@@ -125,7 +106,7 @@ pub const RACES: &[Race] = &[
             ))
         },
     ),
-    race("IOMMU_IOAS_UNMAP", "iova", "iova == 0x200000", Slow, || {
+    IOMMUFD.slow_race("IOMMU_IOAS_UNMAP", "iova", "iova == 0x200000", || {
         let space = Space::new()?;
         let there = space.mapping(FORBIDDEN)?;
         let fd = space.fd();
@@ -150,7 +131,7 @@ pub const RACES: &[Race] = &[
         );
         Ok(track.before(move || length.set(4096)))
     }),
-    race("IOMMU_DESTROY", "id", "id == 1", Slow, || {
+    IOMMUFD.slow_race("IOMMU_DESTROY", "id", "id == 1", || {
         // What is destroyed comes back with another id: only the first is there to be destroyed.
         let space = Space::new()?;
         let (fd, id) = (space.fd(), u64::from(space.id));
@@ -164,33 +145,27 @@ pub const RACES: &[Race] = &[
             seen,
         ))
     }),
-    race(
-        "IOMMU_IOAS_IOVA_RANGES",
-        "ioas_id",
-        "ioas_id > 255",
-        Fast,
-        || {
-            let space = Space::new()?;
-            let id = space.id;
-            let pages = laid(|pages| {
-                pages.put(0, [32_u32, id, 8, 0]);
-                pages.put(16, pages.address() + 4096);
-            })?;
-            let ranges = Field::of(&pages, 8, 4);
-            let seen = refused_with(libc::ENOENT);
-            let call = (space.fd(), IOAS_IOVA_RANGES);
-            let track = Track::new(
-                space,
-                call,
-                pages,
-                (4, 4),
-                [id.into(), u64::from(id) | 0x2700],
-                seen,
-            );
-            Ok(track.before(move || ranges.set(8)))
-        },
-    ),
-    race("IOMMU_OPTION", "option_id", "option_id == 99", Fast, || {
+    IOMMUFD.race("IOMMU_IOAS_IOVA_RANGES", "ioas_id", "ioas_id > 255", || {
+        let space = Space::new()?;
+        let id = space.id;
+        let pages = laid(|pages| {
+            pages.put(0, [32_u32, id, 8, 0]);
+            pages.put(16, pages.address() + 4096);
+        })?;
+        let ranges = Field::of(&pages, 8, 4);
+        let seen = refused_with(libc::ENOENT);
+        let call = (space.fd(), IOAS_IOVA_RANGES);
+        let track = Track::new(
+            space,
+            call,
+            pages,
+            (4, 4),
+            [id.into(), u64::from(id) | 0x2700],
+            seen,
+        );
+        Ok(track.before(move || ranges.set(8)))
+    }),
+    IOMMUFD.race("IOMMU_OPTION", "option_id", "option_id == 99", || {
         let space = Space::new()?;
         let id = space.id;
         let pages = with([24_u32, OPTION_HUGE_PAGES, OPTION_OP_GET, id, 0, 0])?;
@@ -199,7 +174,7 @@ pub const RACES: &[Race] = &[
         let call = (space.fd(), OPTION);
         Ok(Track::new(space, call, pages, (4, 4), values, seen))
     }),
-    race("IOMMU_VFIO_IOAS", "op", "op == 99", Fast, || {
+    IOMMUFD.race("IOMMU_VFIO_IOAS", "op", "op == 99", || {
         let space = Space::new()?;
         let pages = with([12_u32, space.id, VFIO_IOAS_SET])?;
         let values = [VFIO_IOAS_SET.into(), 99];
@@ -208,13 +183,11 @@ pub const RACES: &[Race] = &[
         Ok(Track::new(space, call, pages, (8, 2), values, seen))
     }),
     // A command of a container, for which iommufd stands in.
-    Race {
-        command: "VFIO_IOMMU_MAP_DMA",
-        field: "iova-by-iommufd",
-        surface: "vfio-container",
-        condition: "iova == 0x200000",
-        pace: Slow,
-        make: || {
+    CONTAINER.slow_race(
+        "VFIO_IOMMU_MAP_DMA",
+        "iova-by-iommufd",
+        "iova == 0x200000",
+        || {
             let space = Space::new()?;
             let set = with([12_u32, space.id, VFIO_IOAS_SET])?;
             step("IOMMU_VFIO_IOAS", space.fd(), VFIO_IOAS, &set)?;
@@ -236,7 +209,7 @@ pub const RACES: &[Race] = &[
                 seen,
             ))
         },
-    },
+    ),
 ];
 
 /// An address space, and a page to be mapped into it.

@@ -49,6 +49,46 @@ pub struct Race {
 
 pub type Made = Result<Track, Failure>;
 
+/// A kind of file to have races on, by the name that policies use for it.
+struct On(&'static str);
+
+const KVM: On = On("kvm");
+const VM: On = On("kvm-vm");
+const VCPU: On = On("kvm-vcpu");
+const CONTAINER: On = On("vfio-container");
+
+impl On {
+    const fn race(
+        self,
+        command: &'static str,
+        field: &'static str,
+        condition: &'static str,
+        make: fn() -> Made,
+    ) -> Race {
+        Race {
+            command,
+            field,
+            surface: self.0,
+            condition,
+            pace: Pace::Fast,
+            make,
+        }
+    }
+
+    const fn slow_race(
+        self,
+        command: &'static str,
+        field: &'static str,
+        condition: &'static str,
+        make: fn() -> Made,
+    ) -> Race {
+        Race {
+            pace: Pace::Slow,
+            ..self.race(command, field, condition, make)
+        }
+    }
+}
+
 impl Race {
     pub fn name(&self) -> String {
         format!("{}:{}.{}", self.surface, self.command, self.field)

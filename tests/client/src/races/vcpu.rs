@@ -8,32 +8,13 @@ use kvm_bindings::*;
 
 use super::{
     track::{ask, either, laid, number, on_vcpu, read_back, step, with, Track, Used, Vm},
-    Made,
-    Pace::Fast,
-    Race,
+    Made, Race, VCPU,
 };
 use crate::{
     answer::Answer,
     failure::Failure,
     sys::{flip::Field, pages::Pages},
 };
-
-const fn race(
-    command: &'static str,
-    field: &'static str,
-    condition: &'static str,
-    make: fn() -> Made,
-) -> Race {
-    let surface = "kvm-vcpu";
-    Race {
-        command,
-        field,
-        surface,
-        condition,
-        pace: Fast,
-        make,
-    }
-}
 
 pub const SYSENTER_CS: u32 = 0x174;
 pub const SYSENTER_ESP: u32 = 0x175;
@@ -43,7 +24,7 @@ const MCG_CAP: u32 = 0x179;
 const NOTHING: fn(&mut Pages) = |_| ();
 
 pub const RACES: &[Race] = &[
-    race("KVM_SET_REGS", "rax", "rax == 0x2000", || {
+    VCPU.race("KVM_SET_REGS", "rax", "rax == 0x2000", || {
         register(
             "KVM_SET_REGS",
             "KVM_GET_REGS",
@@ -52,7 +33,7 @@ pub const RACES: &[Race] = &[
             NOTHING,
         )
     }),
-    race("KVM_SET_SREGS", "cr2", "cr2 == 0x2000", || {
+    VCPU.race("KVM_SET_SREGS", "cr2", "cr2 == 0x2000", || {
         register(
             "KVM_SET_SREGS",
             "KVM_GET_SREGS",
@@ -61,7 +42,7 @@ pub const RACES: &[Race] = &[
             NOTHING,
         )
     }),
-    race("KVM_SET_SREGS2", "cr2", "cr2 == 0x2000", || {
+    VCPU.race("KVM_SET_SREGS2", "cr2", "cr2 == 0x2000", || {
         register(
             "KVM_SET_SREGS2",
             "KVM_GET_SREGS2",
@@ -70,7 +51,7 @@ pub const RACES: &[Race] = &[
             NOTHING,
         )
     }),
-    race("KVM_SET_DEBUGREGS", "db", "db[1] == 0x2000", || {
+    VCPU.race("KVM_SET_DEBUGREGS", "db", "db[1] == 0x2000", || {
         register(
             "KVM_SET_DEBUGREGS",
             "KVM_GET_DEBUGREGS",
@@ -79,7 +60,7 @@ pub const RACES: &[Race] = &[
             NOTHING,
         )
     }),
-    race("KVM_SET_FPU", "fcw", "fcw == 0x27f", || {
+    VCPU.race("KVM_SET_FPU", "fcw", "fcw == 0x27f", || {
         register(
             "KVM_SET_FPU",
             "KVM_GET_FPU",
@@ -89,7 +70,7 @@ pub const RACES: &[Race] = &[
         )
     }),
     // The same control word; behind 512 bytes stands which parts there are.
-    race("KVM_SET_XSAVE", "region", "region[0] == 0x27f", || {
+    VCPU.race("KVM_SET_XSAVE", "region", "region[0] == 0x27f", || {
         let x87 = |pages: &mut Pages| pages.put(512, 3_u64);
         register(
             "KVM_SET_XSAVE",
@@ -99,13 +80,13 @@ pub const RACES: &[Race] = &[
             x87,
         )
     }),
-    race(
+    VCPU.race(
         "KVM_SET_XCRS",
         "xcrs.value",
         "any xcrs (value == 3)",
         || register("KVM_SET_XCRS", "KVM_GET_XCRS", (16, 8), [1, 3], NOTHING),
     ),
-    race(
+    VCPU.race(
         "KVM_SET_VCPU_EVENTS",
         "nmi.masked",
         "nmi.masked == 1",
@@ -119,7 +100,7 @@ pub const RACES: &[Race] = &[
             )
         },
     ),
-    race("KVM_INTERRUPT", "irq", "irq == 0x30", || {
+    VCPU.race("KVM_INTERRUPT", "irq", "irq == 0x30", || {
         let vm = Vm::with_vcpu(false)?;
         let getter = (vm.vcpu()?.as_raw_fd(), number("KVM_GET_VCPU_EVENTS")?);
         let seen = read_back(getter, with(0_u32)?, (9, 1), [0x20, 0x30]);
@@ -132,19 +113,19 @@ pub const RACES: &[Race] = &[
             seen,
         )
     }),
-    race(
+    VCPU.race(
         "KVM_SET_CPUID",
         "entries.ebx",
         "any entries (ebx == 2)",
         || cpuid("KVM_SET_CPUID", 16),
     ),
-    race(
+    VCPU.race(
         "KVM_SET_CPUID2",
         "entries.ebx",
         "any entries (ebx == 2)",
         || cpuid("KVM_SET_CPUID2", 24),
     ),
-    race(
+    VCPU.race(
         "KVM_SET_MSRS",
         "entries.data",
         "any entries (index == 0x174 and data == 0x20)",
@@ -161,7 +142,7 @@ pub const RACES: &[Race] = &[
             )
         },
     ),
-    race(
+    VCPU.race(
         "KVM_SET_MSRS",
         "nmsrs",
         "any entries (index == 0x175)",
@@ -173,7 +154,7 @@ pub const RACES: &[Race] = &[
             )
         },
     ),
-    race(
+    VCPU.race(
         "KVM_SET_MSRS",
         "entries.index",
         "any entries (index == 0x175)",
@@ -185,7 +166,7 @@ pub const RACES: &[Race] = &[
             second_msr(cs_cs, (24, 4), [SYSENTER_CS.into(), SYSENTER_ESP.into()])
         },
     ),
-    race("KVM_SET_ONE_REG", "id", "id == 0x2030000200000175", || {
+    VCPU.race("KVM_SET_ONE_REG", "id", "id == 0x2030000200000175", || {
         let vm = Vm::with_vcpu(false)?;
         let pages = laid(|pages| {
             pages.put(8, pages.address() + 4096);
@@ -195,12 +176,12 @@ pub const RACES: &[Race] = &[
         let values = [SYSENTER_CS, SYSENTER_ESP].map(one_reg);
         on_vcpu(vm, "KVM_SET_ONE_REG", (0, 8), values, pages, seen)
     }),
-    race("KVM_X86_SETUP_MCE", "value", "value == 6", || {
+    VCPU.race("KVM_X86_SETUP_MCE", "value", "value == 6", || {
         let vm = Vm::with_vcpu(false)?;
         let seen = msr_is(&vm, MCG_CAP, 0xff, [5, 6])?;
         on_vcpu(vm, "KVM_X86_SETUP_MCE", (0, 8), [5, 6], with(0_u64)?, seen)
     }),
-    race(
+    VCPU.race(
         "KVM_X86_SET_MCE",
         "status",
         "status == 0x8000000000000002",
@@ -224,7 +205,7 @@ pub const RACES: &[Race] = &[
             )
         },
     ),
-    race(
+    VCPU.race(
         "KVM_XEN_VCPU_SET_ATTR",
         "u.vcpu_id",
         "type == 6 and u.vcpu_id == 5",
@@ -237,7 +218,7 @@ pub const RACES: &[Race] = &[
         },
     ),
     // Behind a pointer.
-    race(
+    VCPU.race(
         "KVM_SET_DEVICE_ATTR",
         "addr.tsc_offset",
         "group == KVM_VCPU_TSC_CTRL and addr.tsc_offset == 0x2000",

@@ -12,9 +12,7 @@ use super::{
         ask, by_answer, either, laid, number, on_vcpu, refused_with, step, with, Track, Used, Vm,
     },
     vcpu::{msr, one_reg, supported_cpuid, SYSENTER_CS, SYSENTER_ESP},
-    Made,
-    Pace::Fast,
-    Race,
+    Made, On, Race, KVM, VCPU,
 };
 use crate::{
     answer::{Answer, Kind},
@@ -23,26 +21,10 @@ use crate::{
     sys::{file, flip::Field, pages::Pages},
 };
 
-const fn race(
-    surface: &'static str,
-    command: &'static str,
-    field: &'static str,
-    condition: &'static str,
-    make: fn() -> Made,
-) -> Race {
-    Race {
-        command,
-        field,
-        surface,
-        condition,
-        pace: Fast,
-        make,
-    }
-}
+const DEVICE: On = On("kvm-device");
 
 pub const RACES: &[Race] = &[
-    race(
-        "kvm-vcpu",
+    VCPU.race(
         "KVM_GET_MSRS",
         "entries.index",
         "any entries (index == 0x175)",
@@ -61,22 +43,15 @@ pub const RACES: &[Race] = &[
             )
         },
     ),
-    race(
-        "kvm-vcpu",
-        "KVM_GET_ONE_REG",
-        "id",
-        "id == 0x2030000200000175",
-        || {
-            let vm = Vm::with_vcpu(false)?;
-            two_msrs(&vm)?;
-            let pages = laid(|pages| pages.put(8, pages.address() + 4096))?;
-            let seen = answered(&pages, 4096, [0x11, 0x22]);
-            let values = [SYSENTER_CS, SYSENTER_ESP].map(one_reg);
-            on_vcpu(vm, "KVM_GET_ONE_REG", (0, 8), values, pages, seen)
-        },
-    ),
-    race(
-        "kvm-vcpu",
+    VCPU.race("KVM_GET_ONE_REG", "id", "id == 0x2030000200000175", || {
+        let vm = Vm::with_vcpu(false)?;
+        two_msrs(&vm)?;
+        let pages = laid(|pages| pages.put(8, pages.address() + 4096))?;
+        let seen = answered(&pages, 4096, [0x11, 0x22]);
+        let values = [SYSENTER_CS, SYSENTER_ESP].map(one_reg);
+        on_vcpu(vm, "KVM_GET_ONE_REG", (0, 8), values, pages, seen)
+    }),
+    VCPU.race(
         "KVM_TRANSLATE",
         "linear_address",
         "linear_address == 0x2000",
@@ -91,38 +66,31 @@ pub const RACES: &[Race] = &[
             on_vcpu(vm, "KVM_TRANSLATE", (0, 8), [0x1000, 0x2000], pages, seen)
         },
     ),
-    race(
-        "kvm-vcpu",
-        "KVM_TPR_ACCESS_REPORTING",
-        "flags",
-        "flags == 1",
-        || {
-            let seen = refused_with(libc::EINVAL);
-            let vm = Vm::with_vcpu(false)?;
-            on_vcpu(
-                vm,
-                "KVM_TPR_ACCESS_REPORTING",
-                (4, 4),
-                [0, 1],
-                with([0_u32; 10])?,
-                seen,
-            )
-        },
-    ),
-    race("kvm-vcpu", "KVM_GET_CPUID2", "nent", "nent == 0", || {
+    VCPU.race("KVM_TPR_ACCESS_REPORTING", "flags", "flags == 1", || {
+        let seen = refused_with(libc::EINVAL);
+        let vm = Vm::with_vcpu(false)?;
+        on_vcpu(
+            vm,
+            "KVM_TPR_ACCESS_REPORTING",
+            (4, 4),
+            [0, 1],
+            with([0_u32; 10])?,
+            seen,
+        )
+    }),
+    VCPU.race("KVM_GET_CPUID2", "nent", "nent == 0", || {
         let vm = Vm::with_vcpu(false)?;
         supported_cpuid(&vm)?;
         let seen = refused_with(libc::E2BIG);
         on_vcpu(vm, "KVM_GET_CPUID2", (0, 4), [200, 0], with(0_u32)?, seen)
     }),
-    race(
-        "kvm-vcpu",
+    VCPU.race(
         "KVM_SET_GUEST_DEBUG",
         "control",
         "control == 0x80001",
         debug,
     ),
-    race("kvm-vcpu", "KVM_SET_SIGNAL_MASK", "len", "len == 4", || {
+    VCPU.race("KVM_SET_SIGNAL_MASK", "len", "len == 4", || {
         let (vm, seen) = (Vm::with_vcpu(false)?, refused_with(libc::EINVAL));
         on_vcpu(
             vm,
@@ -133,93 +101,59 @@ pub const RACES: &[Race] = &[
             seen,
         )
     }),
-    race(
-        "kvm-vcpu",
-        "KVM_SET_NESTED_STATE",
-        "format",
-        "format == 0",
-        || {
-            let vm = Vm::with_vcpu(false)?;
-            let pages = with([0_u32, 128 + 4096])?;
-            step(
-                "KVM_GET_NESTED_STATE",
-                vm.vcpu()?.as_raw_fd(),
-                number("KVM_GET_NESTED_STATE")?,
-                &pages,
-            )?;
-            let seen = refused_with(libc::EINVAL);
-            on_vcpu(vm, "KVM_SET_NESTED_STATE", (2, 2), [1, 0], pages, seen)
-        },
-    ),
-    race(
-        "kvm-vcpu",
-        "KVM_HAS_DEVICE_ATTR",
-        "attr",
-        "attr == 1",
-        || {
-            let (vm, seen) = (Vm::with_vcpu(false)?, refused_with(libc::ENXIO));
-            on_vcpu(
-                vm,
-                "KVM_HAS_DEVICE_ATTR",
-                (8, 8),
-                [0, 1],
-                with([0_u64; 3])?,
-                seen,
-            )
-        },
-    ),
-    race(
-        "kvm-vcpu",
-        "KVM_GET_DEVICE_ATTR",
-        "attr",
-        "attr == 1",
-        || {
-            let pages = laid(|pages| pages.put(16, pages.address() + 4096))?;
-            let (vm, seen) = (Vm::with_vcpu(false)?, refused_with(libc::ENXIO));
-            on_vcpu(vm, "KVM_GET_DEVICE_ATTR", (8, 8), [0, 1], pages, seen)
-        },
-    ),
-    race(
-        "kvm-vcpu",
-        "KVM_PRE_FAULT_MEMORY",
-        "flags",
-        "flags == 1",
-        || {
-            let pages = with(kvm_pre_fault_memory::default())?;
-            let (start, size) = (Field::of(&pages, 0, 8), Field::of(&pages, 8, 8));
-            let (vm, seen) = (Vm::with_vcpu(true)?, refused_with(libc::EINVAL));
-            let track = on_vcpu(vm, "KVM_PRE_FAULT_MEMORY", (16, 8), [0, 1], pages, seen)?;
-            // The handler writes how far it came.
-            Ok(track.before(move || {
-                start.set(0);
-                size.set(4096);
-            }))
-        },
-    ),
+    VCPU.race("KVM_SET_NESTED_STATE", "format", "format == 0", || {
+        let vm = Vm::with_vcpu(false)?;
+        let pages = with([0_u32, 128 + 4096])?;
+        step(
+            "KVM_GET_NESTED_STATE",
+            vm.vcpu()?.as_raw_fd(),
+            number("KVM_GET_NESTED_STATE")?,
+            &pages,
+        )?;
+        let seen = refused_with(libc::EINVAL);
+        on_vcpu(vm, "KVM_SET_NESTED_STATE", (2, 2), [1, 0], pages, seen)
+    }),
+    VCPU.race("KVM_HAS_DEVICE_ATTR", "attr", "attr == 1", || {
+        let (vm, seen) = (Vm::with_vcpu(false)?, refused_with(libc::ENXIO));
+        on_vcpu(
+            vm,
+            "KVM_HAS_DEVICE_ATTR",
+            (8, 8),
+            [0, 1],
+            with([0_u64; 3])?,
+            seen,
+        )
+    }),
+    VCPU.race("KVM_GET_DEVICE_ATTR", "attr", "attr == 1", || {
+        let pages = laid(|pages| pages.put(16, pages.address() + 4096))?;
+        let (vm, seen) = (Vm::with_vcpu(false)?, refused_with(libc::ENXIO));
+        on_vcpu(vm, "KVM_GET_DEVICE_ATTR", (8, 8), [0, 1], pages, seen)
+    }),
+    VCPU.race("KVM_PRE_FAULT_MEMORY", "flags", "flags == 1", || {
+        let pages = with(kvm_pre_fault_memory::default())?;
+        let (start, size) = (Field::of(&pages, 0, 8), Field::of(&pages, 8, 8));
+        let (vm, seen) = (Vm::with_vcpu(true)?, refused_with(libc::EINVAL));
+        let track = on_vcpu(vm, "KVM_PRE_FAULT_MEMORY", (16, 8), [0, 1], pages, seen)?;
+        // The handler writes how far it came.
+        Ok(track.before(move || {
+            start.set(0);
+            size.set(4096);
+        }))
+    }),
     // Behind a pointer: a file that is none of vfio's, and one that is not there.
-    race(
-        "kvm-device",
+    DEVICE.race(
         "KVM_SET_DEVICE_ATTR",
         "addr.fd",
         "group == KVM_DEV_VFIO_FILE and addr.fd > 255",
         device_file,
     ),
-    race(
-        "kvm",
-        "KVM_GET_SUPPORTED_CPUID",
-        "nent",
-        "nent == 1",
-        || on_kvm("KVM_GET_SUPPORTED_CPUID", [0x101, 1]),
-    ),
-    race(
-        "kvm",
-        "KVM_GET_MSR_INDEX_LIST",
-        "nmsrs",
-        "nmsrs == 1",
-        || on_kvm("KVM_GET_MSR_INDEX_LIST", [0x1001, 1]),
-    ),
-    race(
-        "kvm",
+    KVM.race("KVM_GET_SUPPORTED_CPUID", "nent", "nent == 1", || {
+        on_kvm("KVM_GET_SUPPORTED_CPUID", [0x101, 1])
+    }),
+    KVM.race("KVM_GET_MSR_INDEX_LIST", "nmsrs", "nmsrs == 1", || {
+        on_kvm("KVM_GET_MSR_INDEX_LIST", [0x1001, 1])
+    }),
+    KVM.race(
         "KVM_GET_MSR_FEATURE_INDEX_LIST",
         "nmsrs",
         "nmsrs == 1",

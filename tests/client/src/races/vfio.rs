@@ -11,9 +11,7 @@ use vfio_bindings::bindings::vfio::*;
 
 use super::{
     track::{ask, by_answer, either, laid, refused_with, step, with, Track, Used},
-    Made,
-    Pace::{Fast, Slow},
-    Race,
+    Made, On, Race, CONTAINER,
 };
 use crate::{
     answer::{Answer, Kind},
@@ -22,24 +20,6 @@ use crate::{
     shapes::vfio::opened,
     sys::{file, flip::Field, pages::Pages},
 };
-
-const fn race(
-    surface: &'static str,
-    command: &'static str,
-    field: &'static str,
-    condition: &'static str,
-    pace: super::Pace,
-    make: fn() -> Made,
-) -> Race {
-    Race {
-        command,
-        field,
-        surface,
-        condition,
-        pace,
-        make,
-    }
-}
 
 const GROUP_GET_STATUS: u32 = vfio(3);
 const GROUP_SET_CONTAINER: u32 = vfio(4);
@@ -56,195 +36,111 @@ const IOMMU_MAP_DMA: u32 = vfio(13);
 const IOMMU_UNMAP_DMA: u32 = vfio(14);
 const IOMMU_DIRTY_PAGES: u32 = vfio(17);
 
+const GROUP: On = On("vfio-group");
+const DEVICE: On = On("vfio-device");
+
 pub const RACES: &[Race] = &[
-    race(
-        "vfio-container",
-        "VFIO_IOMMU_MAP_DMA",
-        "iova",
-        "iova == 0x200000",
-        Slow,
-        map,
-    ),
-    race(
-        "vfio-container",
-        "VFIO_IOMMU_UNMAP_DMA",
-        "iova",
-        "iova == 0x200000",
-        Slow,
-        unmap,
-    ),
+    CONTAINER.slow_race("VFIO_IOMMU_MAP_DMA", "iova", "iova == 0x200000", map),
+    CONTAINER.slow_race("VFIO_IOMMU_UNMAP_DMA", "iova", "iova == 0x200000", unmap),
     // One more byte of the answer than the struct has, and too few to begin with.
-    race(
-        "vfio-container",
-        "VFIO_IOMMU_GET_INFO",
-        "argsz",
-        "argsz == 4",
-        Fast,
-        || too_small(0, IOMMU_GET_INFO),
-    ),
-    race(
-        "vfio-container",
-        "VFIO_IOMMU_DIRTY_PAGES",
-        "flags",
-        "flags == 7",
-        Fast,
-        || {
-            let pages = with([8_u32, 1])?;
-            on(
-                0,
-                IOMMU_DIRTY_PAGES,
-                (4, 4),
-                [1, 7],
-                pages,
-                refused_with(libc::EINVAL),
-            )
-        },
-    ),
-    race(
-        "vfio-group",
-        "VFIO_GROUP_GET_STATUS",
-        "argsz",
-        "argsz == 4",
-        Fast,
-        || too_small(1, GROUP_GET_STATUS),
-    ),
+    CONTAINER.race("VFIO_IOMMU_GET_INFO", "argsz", "argsz == 4", || {
+        too_small(0, IOMMU_GET_INFO)
+    }),
+    CONTAINER.race("VFIO_IOMMU_DIRTY_PAGES", "flags", "flags == 7", || {
+        let pages = with([8_u32, 1])?;
+        on(
+            0,
+            IOMMU_DIRTY_PAGES,
+            (4, 4),
+            [1, 7],
+            pages,
+            refused_with(libc::EINVAL),
+        )
+    }),
+    GROUP.race("VFIO_GROUP_GET_STATUS", "argsz", "argsz == 4", || {
+        too_small(1, GROUP_GET_STATUS)
+    }),
     // The group has its container: what is asked for again is refused, a file first if there is none.
-    race(
-        "vfio-group",
-        "VFIO_GROUP_SET_CONTAINER",
-        "value",
-        "value > 255",
-        Fast,
-        || {
-            let files = opened()?;
-            let (container, group) = (raw(&files, 0)?, raw(&files, 1)?);
-            let seen = by_answer(Kind::Errno(libc::EINVAL), Kind::Errno(libc::EBADF));
-            let (call, values) = (
-                (group, GROUP_SET_CONTAINER),
-                [container as u64, container as u64 | 0x300],
-            );
-            Ok(Track::new(files, call, with(0_u32)?, (0, 4), values, seen))
-        },
-    ),
-    race(
-        "vfio-device",
-        "VFIO_DEVICE_GET_INFO",
-        "argsz",
-        "argsz == 4",
-        Fast,
-        || too_small(2, DEVICE_GET_INFO),
-    ),
-    race(
-        "vfio-device",
-        "VFIO_DEVICE_GET_REGION_INFO",
-        "index",
-        "index == 7",
-        Fast,
-        region,
-    ),
-    race(
-        "vfio-device",
-        "VFIO_DEVICE_GET_IRQ_INFO",
-        "index",
-        "index == 99",
-        Fast,
-        || {
-            let pages = with([16_u32; 1])?;
-            on(
-                2,
-                DEVICE_GET_IRQ_INFO,
-                (8, 4),
-                [0, 99],
-                pages,
-                refused_with(libc::EINVAL),
-            )
-        },
-    ),
-    race(
-        "vfio-device",
-        "VFIO_DEVICE_SET_IRQS",
-        "start",
-        "start == 99",
-        Fast,
-        || {
-            let flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD;
-            let eventfd = file::eventfd().map_err(while_doing("eventfd"))?;
-            let pages = with([
-                24,
-                flags,
-                VFIO_PCI_MSI_IRQ_INDEX,
-                0,
-                1,
-                eventfd.as_raw_fd() as u32,
-            ])?;
-            let files = opened()?;
-            let call = (raw(&files, 2)?, DEVICE_SET_IRQS);
-            let seen = refused_with(libc::EINVAL);
-            Ok(Track::new(
-                (files, eventfd),
-                call,
-                pages,
-                (12, 4),
-                [0, 99],
-                seen,
-            ))
-        },
-    ),
-    race(
-        "vfio-device",
-        "VFIO_DEVICE_FEATURE",
-        "flags",
-        "flags == 0x5770b",
-        Fast,
-        || {
-            let probe = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET;
-            let legal = probe | VFIO_DEVICE_FEATURE_DMA_BUF;
-            let seen = refused_with(libc::ENOTTY);
-            on(
-                2,
-                DEVICE_FEATURE,
-                (4, 4),
-                [legal.into(), 0x5_770b],
-                with([8_u32, 0])?,
-                seen,
-            )
-        },
-    ),
-    race(
-        "vfio-device",
-        "VFIO_DEVICE_IOEVENTFD",
-        "flags",
-        "flags == 0x10",
-        Fast,
-        || {
-            // To take away what is not there, with a size and with none.
-            let pages = laid(|pages| {
-                pages.put(0, [32_u32, 4]);
-                pages.put(offset_of!(vfio_device_ioeventfd, fd), -1_i32);
-            })?;
-            let seen = by_answer(Kind::Errno(libc::ENODEV), Kind::Errno(libc::EINVAL));
-            on(2, DEVICE_IOEVENTFD, (4, 4), [4, 0x10], pages, seen)
-        },
-    ),
+    GROUP.race("VFIO_GROUP_SET_CONTAINER", "value", "value > 255", || {
+        let files = opened()?;
+        let (container, group) = (raw(&files, 0)?, raw(&files, 1)?);
+        let seen = by_answer(Kind::Errno(libc::EINVAL), Kind::Errno(libc::EBADF));
+        let (call, values) = (
+            (group, GROUP_SET_CONTAINER),
+            [container as u64, container as u64 | 0x300],
+        );
+        Ok(Track::new(files, call, with(0_u32)?, (0, 4), values, seen))
+    }),
+    DEVICE.race("VFIO_DEVICE_GET_INFO", "argsz", "argsz == 4", || {
+        too_small(2, DEVICE_GET_INFO)
+    }),
+    DEVICE.race("VFIO_DEVICE_GET_REGION_INFO", "index", "index == 7", region),
+    DEVICE.race("VFIO_DEVICE_GET_IRQ_INFO", "index", "index == 99", || {
+        let pages = with([16_u32; 1])?;
+        on(
+            2,
+            DEVICE_GET_IRQ_INFO,
+            (8, 4),
+            [0, 99],
+            pages,
+            refused_with(libc::EINVAL),
+        )
+    }),
+    DEVICE.race("VFIO_DEVICE_SET_IRQS", "start", "start == 99", || {
+        let flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD;
+        let eventfd = file::eventfd().map_err(while_doing("eventfd"))?;
+        let pages = with([
+            24,
+            flags,
+            VFIO_PCI_MSI_IRQ_INDEX,
+            0,
+            1,
+            eventfd.as_raw_fd() as u32,
+        ])?;
+        let files = opened()?;
+        let call = (raw(&files, 2)?, DEVICE_SET_IRQS);
+        let seen = refused_with(libc::EINVAL);
+        Ok(Track::new(
+            (files, eventfd),
+            call,
+            pages,
+            (12, 4),
+            [0, 99],
+            seen,
+        ))
+    }),
+    DEVICE.race("VFIO_DEVICE_FEATURE", "flags", "flags == 0x5770b", || {
+        let probe = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET;
+        let legal = probe | VFIO_DEVICE_FEATURE_DMA_BUF;
+        let seen = refused_with(libc::ENOTTY);
+        on(
+            2,
+            DEVICE_FEATURE,
+            (4, 4),
+            [legal.into(), 0x5_770b],
+            with([8_u32, 0])?,
+            seen,
+        )
+    }),
+    DEVICE.race("VFIO_DEVICE_IOEVENTFD", "flags", "flags == 0x10", || {
+        // To take away what is not there, with a size and with none.
+        let pages = laid(|pages| {
+            pages.put(0, [32_u32, 4]);
+            pages.put(offset_of!(vfio_device_ioeventfd, fd), -1_i32);
+        })?;
+        let seen = by_answer(Kind::Errno(libc::ENODEV), Kind::Errno(libc::EINVAL));
+        on(2, DEVICE_IOEVENTFD, (4, 4), [4, 0x10], pages, seen)
+    }),
     // No reset comes of either: the device stands alone on the root bus.
-    race(
-        "vfio-device",
-        "VFIO_DEVICE_PCI_HOT_RESET",
-        "flags",
-        "flags == 1",
-        Fast,
-        || {
-            let pages = with([16_u32, 0, 1, u32::MAX])?;
-            let seen = by_answer(Kind::Errno(libc::ENODEV), Kind::Errno(libc::EINVAL));
-            on(2, DEVICE_PCI_HOT_RESET, (4, 4), [0, 1], pages, seen)
-        },
-    ),
-    race(
-        "vfio-device",
+    DEVICE.race("VFIO_DEVICE_PCI_HOT_RESET", "flags", "flags == 1", || {
+        let pages = with([16_u32, 0, 1, u32::MAX])?;
+        let seen = by_answer(Kind::Errno(libc::ENODEV), Kind::Errno(libc::EINVAL));
+        on(2, DEVICE_PCI_HOT_RESET, (4, 4), [0, 1], pages, seen)
+    }),
+    DEVICE.race(
         "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO",
         "argsz",
         "argsz == 4",
-        Fast,
         || {
             let seen = by_answer(Kind::Errno(libc::ENODEV), Kind::Errno(libc::EINVAL));
             on(

@@ -8,32 +8,13 @@ use std::os::fd::AsRawFd;
 
 use super::{
     track::{by_answer, laid, open, read_back, refused_with, step, with, Track, Used},
-    Made,
-    Pace::Fast,
-    Race,
+    Made, On, Race,
 };
 use crate::{
     answer::{Answer, Kind},
     failure::Failure,
     sys::pages::Pages,
 };
-
-const fn race(
-    surface: &'static str,
-    command: &'static str,
-    field: &'static str,
-    condition: &'static str,
-    make: fn() -> Made,
-) -> Race {
-    Race {
-        command,
-        field,
-        surface,
-        condition,
-        pace: Fast,
-        make,
-    }
-}
 
 const READ: u32 = 2;
 const WRITE: u32 = 1;
@@ -70,25 +51,18 @@ const SCSI: &str = "/dev/vhost-scsi";
 /// A feature that no device has.
 const UNKNOWN: u64 = 1 << 60;
 
+const VHOST_NET: On = On("vhost-net");
+const VHOST_VSOCK: On = On("vhost-vsock");
+const VHOST_SCSI: On = On("vhost-scsi");
+
 pub const RACES: &[Race] = &[
-    race(
-        "vhost-net",
+    VHOST_NET.race(
         "VHOST_SET_FEATURES",
         "value",
         "value == 0x1000000000000000",
-        || {
-            on(
-                NET,
-                SET_FEATURES,
-                (0, 8),
-                [0, UNKNOWN],
-                with(0_u64)?,
-                refused_with(libc::EOPNOTSUPP),
-            )
-        },
+        || refused(NET, SET_FEATURES, (0, 8), [0, UNKNOWN], libc::EOPNOTSUPP),
     ),
-    race(
-        "vhost-net",
+    VHOST_NET.race(
         "VHOST_SET_FEATURES_ARRAY",
         "features",
         "any features (element == 0x1000000000000000)",
@@ -104,26 +78,22 @@ pub const RACES: &[Race] = &[
             )
         },
     ),
-    race(
-        "vhost-net",
+    VHOST_NET.race(
         "VHOST_SET_BACKEND_FEATURES",
         "value",
         "value == 0x1000000000000000",
         || {
-            let seen = refused_with(libc::EOPNOTSUPP);
-            on(
+            refused(
                 NET,
                 SET_BACKEND_FEATURES,
                 (0, 8),
                 [0, UNKNOWN],
-                with(0_u64)?,
-                seen,
+                libc::EOPNOTSUPP,
             )
         },
     ),
     // A region that ends before it begins.
-    race(
-        "vhost-net",
+    VHOST_NET.race(
         "VHOST_SET_MEM_TABLE",
         "regions.memory_size",
         "any regions (memory_size == 0)",
@@ -143,148 +113,51 @@ pub const RACES: &[Race] = &[
             )
         },
     ),
-    race(
-        "vhost-net",
-        "VHOST_SET_VRING_NUM",
-        "num",
-        "num == 768",
-        || {
-            on(
-                NET,
-                SET_VRING_NUM,
-                (4, 4),
-                [256, 768],
-                with(0_u64)?,
-                refused_with(libc::EINVAL),
-            )
-        },
-    ),
-    race(
-        "vhost-net",
-        "VHOST_SET_VRING_BASE",
-        "num",
-        "num == 9",
-        || state(SET_VRING_BASE, GET_VRING_BASE),
-    ),
-    race(
-        "vhost-net",
+    VHOST_NET.race("VHOST_SET_VRING_NUM", "num", "num == 768", || {
+        refused(NET, SET_VRING_NUM, (4, 4), [256, 768], libc::EINVAL)
+    }),
+    VHOST_NET.race("VHOST_SET_VRING_BASE", "num", "num == 9", || {
+        state(SET_VRING_BASE, GET_VRING_BASE)
+    }),
+    VHOST_NET.race(
         "VHOST_SET_VRING_BUSYLOOP_TIMEOUT",
         "num",
         "num == 9",
         || state(SET_VRING_BUSYLOOP_TIMEOUT, GET_VRING_BUSYLOOP_TIMEOUT),
     ),
-    race(
-        "vhost-net",
-        "VHOST_GET_VRING_BASE",
-        "index",
-        "index == 99",
-        || {
-            on(
-                NET,
-                GET_VRING_BASE,
-                (0, 4),
-                [0, 99],
-                with(0_u64)?,
-                refused_with(libc::ENOBUFS),
-            )
-        },
-    ),
-    race(
-        "vhost-net",
-        "VHOST_SET_VRING_ADDR",
-        "flags",
-        "flags == 2",
-        || {
-            let seen = refused_with(libc::EOPNOTSUPP);
-            on(NET, SET_VRING_ADDR, (4, 4), [0, 2], with([0_u64; 5])?, seen)
-        },
-    ),
-    race(
-        "vhost-net",
-        "VHOST_SET_VRING_KICK",
-        "fd",
-        "fd == 0x7fffffff",
-        || no_file(SET_VRING_KICK, 4),
-    ),
-    race(
-        "vhost-net",
-        "VHOST_SET_VRING_CALL",
-        "fd",
-        "fd == 0x7fffffff",
-        || no_file(SET_VRING_CALL, 4),
-    ),
-    race(
-        "vhost-net",
-        "VHOST_SET_VRING_ERR",
-        "fd",
-        "fd == 0x7fffffff",
-        || no_file(SET_VRING_ERR, 4),
-    ),
-    race(
-        "vhost-net",
-        "VHOST_SET_LOG_FD",
-        "value",
-        "value == 0x7fffffff",
-        || no_file(SET_LOG_FD, 0),
-    ),
-    race(
-        "vhost-net",
-        "VHOST_NET_SET_BACKEND",
-        "fd",
-        "fd == 0x7fffffff",
-        backend,
-    ),
-    race(
-        "vhost-vsock",
-        "VHOST_VSOCK_SET_GUEST_CID",
-        "value",
-        "value == 2",
-        || {
-            on(
-                VSOCK,
-                VSOCK_SET_GUEST_CID,
-                (0, 8),
-                [52, 2],
-                with(0_u64)?,
-                refused_with(libc::EINVAL),
-            )
-        },
-    ),
+    VHOST_NET.race("VHOST_GET_VRING_BASE", "index", "index == 99", || {
+        refused(NET, GET_VRING_BASE, (0, 4), [0, 99], libc::ENOBUFS)
+    }),
+    VHOST_NET.race("VHOST_SET_VRING_ADDR", "flags", "flags == 2", || {
+        refused(NET, SET_VRING_ADDR, (4, 4), [0, 2], libc::EOPNOTSUPP)
+    }),
+    VHOST_NET.race("VHOST_SET_VRING_KICK", "fd", "fd == 0x7fffffff", || {
+        no_file(SET_VRING_KICK, 4)
+    }),
+    VHOST_NET.race("VHOST_SET_VRING_CALL", "fd", "fd == 0x7fffffff", || {
+        no_file(SET_VRING_CALL, 4)
+    }),
+    VHOST_NET.race("VHOST_SET_VRING_ERR", "fd", "fd == 0x7fffffff", || {
+        no_file(SET_VRING_ERR, 4)
+    }),
+    VHOST_NET.race("VHOST_SET_LOG_FD", "value", "value == 0x7fffffff", || {
+        no_file(SET_LOG_FD, 0)
+    }),
+    VHOST_NET.race("VHOST_NET_SET_BACKEND", "fd", "fd == 0x7fffffff", backend),
+    VHOST_VSOCK.race("VHOST_VSOCK_SET_GUEST_CID", "value", "value == 2", || {
+        refused(VSOCK, VSOCK_SET_GUEST_CID, (0, 8), [52, 2], libc::EINVAL)
+    }),
     // To begin without a ring is not possible.
-    race(
-        "vhost-vsock",
-        "VHOST_VSOCK_SET_RUNNING",
-        "value",
-        "value == 1",
-        || {
-            on(
-                VSOCK,
-                VSOCK_SET_RUNNING,
-                (0, 4),
-                [0, 1],
-                with(0_u64)?,
-                refused_with(libc::EFAULT),
-            )
-        },
-    ),
-    race(
-        "vhost-vsock",
+    VHOST_VSOCK.race("VHOST_VSOCK_SET_RUNNING", "value", "value == 1", || {
+        refused(VSOCK, VSOCK_SET_RUNNING, (0, 4), [0, 1], libc::EFAULT)
+    }),
+    VHOST_VSOCK.race(
         "VHOST_SET_FEATURES",
         "value",
         "value == 0x1000000000000000",
-        || {
-            on(
-                VSOCK,
-                SET_FEATURES,
-                (0, 8),
-                [0, UNKNOWN],
-                with(0_u64)?,
-                refused_with(libc::EOPNOTSUPP),
-            )
-        },
+        || refused(VSOCK, SET_FEATURES, (0, 8), [0, UNKNOWN], libc::EOPNOTSUPP),
     ),
-    race(
-        "vhost-scsi",
+    VHOST_SCSI.race(
         "VHOST_SCSI_SET_EVENTS_MISSED",
         "value",
         "value == 1",
@@ -297,8 +170,7 @@ pub const RACES: &[Race] = &[
         },
     ),
     // It has no rings, which the handler finds out later.
-    race(
-        "vhost-scsi",
+    VHOST_SCSI.race(
         "VHOST_SCSI_SET_ENDPOINT",
         "reserved",
         "reserved == 1",
@@ -330,6 +202,18 @@ fn on(
     Ok(Track::new(device, call, pages, place, values, seen))
 }
 
+/// The same where all else in the argument is zero, and the handler refuses the forbidden value.
+fn refused(path: &str, number: u32, place: (usize, usize), values: [u64; 2], errno: i32) -> Made {
+    on(
+        path,
+        number,
+        place,
+        values,
+        laid(|_| ())?,
+        refused_with(errno),
+    )
+}
+
 fn owned(path: &str) -> Result<std::os::fd::OwnedFd, Failure> {
     let device = open(path)?;
     step(
@@ -352,15 +236,8 @@ fn state(setter: u32, getter: u32) -> Made {
 
 /// No file at all, which is legal, and one that is not there.
 fn no_file(number: u32, offset: usize) -> Made {
-    let seen = refused_with(libc::EBADF);
-    on(
-        NET,
-        number,
-        (offset, 4),
-        [u32::MAX.into(), i32::MAX as u64],
-        with(0_u64)?,
-        seen,
-    )
+    let values = [u32::MAX.into(), i32::MAX as u64];
+    refused(NET, number, (offset, 4), values, libc::EBADF)
 }
 
 /// A ring that a backend could be given to.

@@ -8,9 +8,7 @@ use kvm_bindings::*;
 
 use super::{
     track::{ask, either, laid, number, on_vm, refused_with, step, with, Used, Vm},
-    Made,
-    Pace::{Fast, Slow},
-    Race,
+    Made, Race, VM,
 };
 use crate::{
     answer::Answer,
@@ -18,40 +16,20 @@ use crate::{
     sys::{file, flip::Field, pages::Pages},
 };
 
-const fn race(
-    command: &'static str,
-    field: &'static str,
-    condition: &'static str,
-    pace: super::Pace,
-    make: fn() -> Made,
-) -> Race {
-    let surface = "kvm-vm";
-    Race {
-        command,
-        field,
-        surface,
-        condition,
-        pace,
-        make,
-    }
-}
-
 pub const RACES: &[Race] = &[
-    race(
+    VM.slow_race(
         "KVM_SET_USER_MEMORY_REGION",
         "flags",
         "slot == 1 and flags != 0",
-        Slow,
         || memory_region("KVM_SET_USER_MEMORY_REGION"),
     ),
-    race(
+    VM.slow_race(
         "KVM_SET_USER_MEMORY_REGION2",
         "flags",
         "slot == 1 and flags != 0",
-        Slow,
         || memory_region("KVM_SET_USER_MEMORY_REGION2"),
     ),
-    race("KVM_GET_DIRTY_LOG", "slot", "slot == 3", Fast, || {
+    VM.race("KVM_GET_DIRTY_LOG", "slot", "slot == 3", || {
         let pages = dirty_log(0)?;
         let seen = refused_with(libc::ENOENT);
         on_vm(
@@ -63,11 +41,10 @@ pub const RACES: &[Race] = &[
             seen,
         )
     }),
-    race(
+    VM.race(
         "KVM_CLEAR_DIRTY_LOG",
         "first_page",
         "first_page == 1",
-        Fast,
         || {
             let pages = laid(|pages| {
                 let mut log = kvm_clear_dirty_log {
@@ -89,44 +66,36 @@ pub const RACES: &[Race] = &[
             )
         },
     ),
-    race(
+    VM.race(
         "KVM_SET_CLOCK",
         "clock",
         "clock > 0x0400000000000000",
-        Fast,
         clock,
     ),
-    race(
-        "KVM_CREATE_GUEST_MEMFD",
-        "size",
-        "size == 0x20000",
-        Fast,
-        || {
-            let seen = |answer| match answer {
-                Answer::Ok(fd) => {
-                    let length = file::owned(fd).and_then(|fd| File::from(fd).metadata().ok());
-                    either(length.map_or(0, |file| file.len()), [0x10000, 0x20000])
-                }
-                refusal => Used::Unclear(refusal.to_string()),
-            };
-            let pages = with(kvm_create_guest_memfd::default())?;
-            let values = [0x10000, 0x20000];
-            on_vm(
-                Vm::new(false)?,
-                "KVM_CREATE_GUEST_MEMFD",
-                (0, 8),
-                values,
-                pages,
-                seen,
-            )
-        },
-    ),
+    VM.race("KVM_CREATE_GUEST_MEMFD", "size", "size == 0x20000", || {
+        let seen = |answer| match answer {
+            Answer::Ok(fd) => {
+                let length = file::owned(fd).and_then(|fd| File::from(fd).metadata().ok());
+                either(length.map_or(0, |file| file.len()), [0x10000, 0x20000])
+            }
+            refusal => Used::Unclear(refusal.to_string()),
+        };
+        let pages = with(kvm_create_guest_memfd::default())?;
+        let values = [0x10000, 0x20000];
+        on_vm(
+            Vm::new(false)?,
+            "KVM_CREATE_GUEST_MEMFD",
+            (0, 8),
+            values,
+            pages,
+            seen,
+        )
+    }),
     // A mask of reasons; no kernel knows the highest.
-    race(
+    VM.race(
         "KVM_ENABLE_CAP",
         "args",
         "args[0] == 0x8000000000000000",
-        Fast,
         || {
             let pages = with(kvm_enable_cap {
                 cap: KVM_CAP_X86_USER_SPACE_MSR,
@@ -144,30 +113,23 @@ pub const RACES: &[Race] = &[
             )
         },
     ),
-    race(
-        "KVM_SET_PMU_EVENT_FILTER",
-        "action",
-        "action == 2",
-        Slow,
-        || {
-            let pages = with(0_u32)?;
-            let seen = refused_with(libc::EINVAL);
-            on_vm(
-                Vm::new(false)?,
-                "KVM_SET_PMU_EVENT_FILTER",
-                (0, 4),
-                [0, 2],
-                pages,
-                seen,
-            )
-        },
-    ),
+    VM.slow_race("KVM_SET_PMU_EVENT_FILTER", "action", "action == 2", || {
+        let pages = with(0_u32)?;
+        let seen = refused_with(libc::EINVAL);
+        on_vm(
+            Vm::new(false)?,
+            "KVM_SET_PMU_EVENT_FILTER",
+            (0, 4),
+            [0, 2],
+            pages,
+            seen,
+        )
+    }),
     // The second range of sixteen, which the handler looks at one by one.
-    race(
+    VM.slow_race(
         "KVM_X86_SET_MSR_FILTER",
         "ranges.flags",
         "any ranges (flags == 4)",
-        Slow,
         || {
             let pages = laid(|pages| {
                 let bitmap = pages.address() + 4096;

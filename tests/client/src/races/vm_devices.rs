@@ -10,9 +10,7 @@ use super::{
     track::{
         ask, either, laid, number, on_vm, read_back, refused_with, step, with, Track, Used, Vm,
     },
-    Made,
-    Pace::{Fast, Slow},
-    Race,
+    Made, Race, VM,
 };
 use crate::{
     answer::Answer,
@@ -20,33 +18,9 @@ use crate::{
     sys::{file, flip::Field, pages::Pages},
 };
 
-const fn race(
-    command: &'static str,
-    field: &'static str,
-    condition: &'static str,
-    pace: super::Pace,
-    make: fn() -> Made,
-) -> Race {
-    let surface = "kvm-vm";
-    Race {
-        command,
-        field,
-        surface,
-        condition,
-        pace,
-        make,
-    }
-}
-
 pub const RACES: &[Race] = &[
-    race(
-        "KVM_CREATE_DEVICE",
-        "flags",
-        "flags == 0",
-        Slow,
-        device_is_made,
-    ),
-    race("KVM_CREATE_DEVICE", "type", "type == 1", Fast, || {
+    VM.slow_race("KVM_CREATE_DEVICE", "flags", "flags == 0", device_is_made),
+    VM.race("KVM_CREATE_DEVICE", "type", "type == 1", || {
         let pages = with(kvm_create_device {
             type_: kvm_device_type_KVM_DEV_TYPE_VFIO,
             flags: KVM_CREATE_DEVICE_TEST,
@@ -63,71 +37,55 @@ pub const RACES: &[Race] = &[
             seen,
         )
     }),
-    race(
+    VM.slow_race(
         "KVM_IOEVENTFD",
         "addr",
         "addr == 0x600 and flags == 2",
-        Slow,
         ioeventfd,
     ),
-    race(
+    VM.slow_race(
         "KVM_HYPERV_EVENTFD",
         "conn_id",
         "conn_id == 2 and flags == 0",
-        Slow,
         hyperv_eventfd,
     ),
-    race(
+    VM.slow_race(
         "KVM_REGISTER_COALESCED_MMIO",
         "pio",
         "pio == 2",
-        Slow,
         coalesced_mmio,
     ),
-    race(
-        "KVM_UNREGISTER_COALESCED_MMIO",
-        "pio",
-        "pio == 2",
-        Fast,
-        || {
-            let pages = with(kvm_coalesced_mmio_zone {
-                size: 4096,
-                ..Default::default()
-            })?;
-            let seen = refused_with(libc::EINVAL);
-            on_vm(
-                Vm::new(false)?,
-                "KVM_UNREGISTER_COALESCED_MMIO",
-                (12, 4),
-                [0, 2],
-                pages,
-                seen,
-            )
-        },
-    ),
-    race(
-        "KVM_XEN_HVM_CONFIG",
-        "flags",
-        "flags == 0x8000",
-        Fast,
-        || {
-            let pages = with(kvm_xen_hvm_config::default())?;
-            let seen = refused_with(libc::EINVAL);
-            on_vm(
-                Vm::new(false)?,
-                "KVM_XEN_HVM_CONFIG",
-                (0, 4),
-                [0, 0x8000],
-                pages,
-                seen,
-            )
-        },
-    ),
-    race(
+    VM.race("KVM_UNREGISTER_COALESCED_MMIO", "pio", "pio == 2", || {
+        let pages = with(kvm_coalesced_mmio_zone {
+            size: 4096,
+            ..Default::default()
+        })?;
+        let seen = refused_with(libc::EINVAL);
+        on_vm(
+            Vm::new(false)?,
+            "KVM_UNREGISTER_COALESCED_MMIO",
+            (12, 4),
+            [0, 2],
+            pages,
+            seen,
+        )
+    }),
+    VM.race("KVM_XEN_HVM_CONFIG", "flags", "flags == 0x8000", || {
+        let pages = with(kvm_xen_hvm_config::default())?;
+        let seen = refused_with(libc::EINVAL);
+        on_vm(
+            Vm::new(false)?,
+            "KVM_XEN_HVM_CONFIG",
+            (0, 4),
+            [0, 0x8000],
+            pages,
+            seen,
+        )
+    }),
+    VM.race(
         "KVM_XEN_HVM_SET_ATTR",
         "u.vector",
         "u.vector == 0x30",
-        Fast,
         || {
             let vm = Vm::new(false)?;
             let attr = with(KVM_XEN_ATTR_TYPE_UPCALL_VECTOR as u16)?;
@@ -137,13 +95,7 @@ pub const RACES: &[Race] = &[
             on_vm(vm, "KVM_XEN_HVM_SET_ATTR", (8, 1), [0x20, 0x30], attr, seen)
         },
     ),
-    race(
-        "KVM_XEN_HVM_GET_ATTR",
-        "type",
-        "type == 2",
-        Fast,
-        xen_attribute,
-    ),
+    VM.race("KVM_XEN_HVM_GET_ATTR", "type", "type == 2", xen_attribute),
 ];
 
 /// Legal is the question whether there is such a device; forbidden, to make it.

@@ -11,9 +11,7 @@ use super::{
         ask, either, laid, number, on_vcpu, on_vm, read_back, refused_with, step, with, Track,
         Used, Vm,
     },
-    Made,
-    Pace::{Fast, Slow},
-    Race,
+    Made, Race, VCPU, VM,
 };
 use crate::{
     answer::Answer,
@@ -21,48 +19,28 @@ use crate::{
     sys::{file, flip::Field, pages::Pages},
 };
 
-const fn race(
-    command: &'static str,
-    field: &'static str,
-    condition: &'static str,
-    pace: super::Pace,
-    make: fn() -> Made,
-) -> Race {
-    let surface = "kvm-vm";
-    Race {
-        command,
-        field,
-        surface,
-        condition,
-        pace,
-        make,
-    }
-}
-
 const LAST_IRR: usize = 8;
 const IMR: usize = 10;
 const LINE: u64 = 5;
 
 pub const RACES: &[Race] = &[
-    race("KVM_IRQ_LINE", "level", "level == 1", Fast, || {
+    VM.race("KVM_IRQ_LINE", "level", "level == 1", || {
         irq_line("KVM_IRQ_LINE")
     }),
-    race("KVM_IRQ_LINE_STATUS", "level", "level == 1", Fast, || {
+    VM.race("KVM_IRQ_LINE_STATUS", "level", "level == 1", || {
         irq_line("KVM_IRQ_LINE_STATUS")
     }),
-    race("KVM_IRQFD", "gsi", "gsi == 6 and flags == 0", Slow, irqfd),
-    race(
+    VM.slow_race("KVM_IRQFD", "gsi", "gsi == 6 and flags == 0", irqfd),
+    VM.slow_race(
         "KVM_SET_GSI_ROUTING",
         "entries.gsi",
         "any entries (gsi == 6)",
-        Slow,
         routing,
     ),
-    race(
+    VM.race(
         "KVM_SET_IRQCHIP",
         "chip.pic.imr",
         "chip_id == 0 and chip.pic.imr == 2",
-        Fast,
         || {
             let vm = Vm::new(true)?;
             let getter = (vm.fd()?, number("KVM_GET_IRQCHIP")?);
@@ -72,7 +50,7 @@ pub const RACES: &[Race] = &[
             on_vm(vm, "KVM_SET_IRQCHIP", (IMR, 1), [1, 2], pages, seen)
         },
     ),
-    race("KVM_GET_IRQCHIP", "chip_id", "chip_id == 9", Fast, || {
+    VM.race("KVM_GET_IRQCHIP", "chip_id", "chip_id == 9", || {
         let seen = refused_with(libc::EINVAL);
         on_vm(
             Vm::new(true)?,
@@ -83,54 +61,43 @@ pub const RACES: &[Race] = &[
             seen,
         )
     }),
-    race(
+    VM.race(
         "KVM_SET_PIT",
         "channels.count",
         "any channels (count == 0x200)",
-        Fast,
         || pit("KVM_SET_PIT", "KVM_GET_PIT"),
     ),
-    race(
+    VM.race(
         "KVM_SET_PIT2",
         "channels.count",
         "any channels (count == 0x200)",
-        Fast,
         || pit("KVM_SET_PIT2", "KVM_GET_PIT2"),
     ),
-    race("KVM_SIGNAL_MSI", "data", "data == 0x30", Fast, msi),
-    Race {
-        command: "KVM_SET_LAPIC",
-        field: "regs",
-        surface: "kvm-vcpu",
-        // The task priority.
-        condition: "regs[128] == 0x20",
-        pace: Fast,
-        make: || with_lapic("KVM_SET_LAPIC", "KVM_GET_LAPIC", (0x80, 1), [0x10, 0x20]),
-    },
-    Race {
-        command: "KVM_SET_MP_STATE",
-        field: "mp_state",
-        surface: "kvm-vcpu",
-        condition: "mp_state == KVM_MP_STATE_HALTED",
-        pace: Fast,
-        make: || {
+    VM.race("KVM_SIGNAL_MSI", "data", "data == 0x30", msi),
+    // The task priority.
+    VCPU.race("KVM_SET_LAPIC", "regs", "regs[128] == 0x20", || {
+        with_lapic("KVM_SET_LAPIC", "KVM_GET_LAPIC", (0x80, 1), [0x10, 0x20])
+    }),
+    VCPU.race(
+        "KVM_SET_MP_STATE",
+        "mp_state",
+        "mp_state == KVM_MP_STATE_HALTED",
+        || {
             let values = [KVM_MP_STATE_RUNNABLE.into(), KVM_MP_STATE_HALTED.into()];
             with_lapic("KVM_SET_MP_STATE", "KVM_GET_MP_STATE", (0, 4), values)
         },
-    },
+    ),
     // A page that the guest does not have.
-    Race {
-        command: "KVM_SET_VAPIC_ADDR",
-        field: "vapic_addr",
-        surface: "kvm-vcpu",
-        condition: "vapic_addr != 0",
-        pace: Fast,
-        make: || {
+    VCPU.race(
+        "KVM_SET_VAPIC_ADDR",
+        "vapic_addr",
+        "vapic_addr != 0",
+        || {
             let (vm, values) = (Vm::with_vcpu(true)?, [0, 0x7f00_0000]);
             let seen = refused_with(libc::EINVAL);
             on_vcpu(vm, "KVM_SET_VAPIC_ADDR", (0, 8), values, with(0_u64)?, seen)
         },
-    },
+    ),
 ];
 
 /// To lower a line is legal, to raise it is not. The answer of one of the two commands comes back

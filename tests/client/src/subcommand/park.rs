@@ -2,14 +2,11 @@
 
 //! `client park`: a VMM that sits on a lock of KVM's.
 
-use std::{
-    io::{self, Read},
-    os::fd::AsRawFd,
-    thread,
-};
+use std::os::fd::AsRawFd;
 
 use kvm_bindings::{kvm_dirty_log, kvm_dirty_log__bindgen_ty_1};
 
+use super::stall::until_stdin_ends;
 use crate::{
     act::vm,
     answer::Answer,
@@ -47,19 +44,8 @@ pub fn run(_: &Options) -> Result<(), Failure> {
         },
     })?;
     let number = vm::number("KVM_GET_DIRTY_LOG").map_err(Failure::Unexpected)?;
-    let answer = thread::scope(|scope| {
-        let caller = scope.spawn(|| ioctl::native(vm.as_raw_fd(), number, &argument));
-        stuck
-            .wait()
-            .map_err(while_doing("nobody touched the memory"))?;
-        println!("parked");
-        io::stdin()
-            .read_to_end(&mut Vec::new())
-            .map_err(while_doing("cannot read stdin"))?;
-        stuck.serve().map_err(while_doing("UFFDIO_COPY"))?;
-        caller
-            .join()
-            .map_err(|_| Failure::Unexpected("the thread of the call panicked".to_owned()))
+    let answer = until_stdin_ends(&stuck, "parked", || {
+        ioctl::native(vm.as_raw_fd(), number, &argument)
     })?;
     println!("{answer}");
     match answer {

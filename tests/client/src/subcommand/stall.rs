@@ -8,11 +8,12 @@ use std::{
 };
 
 use crate::{
-    answer::Expect,
+    answer::{Answer, Expect},
     call::Call,
     failure::{while_doing, Failure},
     guest::Guest,
     machine::{Machine, Wanted},
+    sys::userfault::Stuck,
 };
 
 /// Make one ioctl whose argument does not come, and let it come
@@ -37,12 +38,23 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         .map_err(Failure::Unexpected)?;
     let stuck = (prepared.argument.stuck())
         .ok_or_else(|| Failure::Usage(format!("`{}` is not at @stuck.N", options.call)))?;
-    let answer = thread::scope(|scope| {
-        let caller = scope.spawn(|| prepared.perform());
+    let answer = until_stdin_ends(stuck, "stalled", || prepared.perform())?;
+    println!("{answer}");
+    options.expect.map_or(Ok(()), |expect| expect.judge(answer))
+}
+
+/// Makes a call that touches `stuck`, and says `word` when it waits for it. Lets it come when stdin ends.
+pub fn until_stdin_ends(
+    stuck: &Stuck,
+    word: &str,
+    call: impl FnOnce() -> Answer + Send,
+) -> Result<Answer, Failure> {
+    thread::scope(|scope| {
+        let caller = scope.spawn(call);
         stuck
             .wait()
-            .map_err(while_doing("nobody touched the argument"))?;
-        println!("stalled");
+            .map_err(while_doing("nobody touched the memory"))?;
+        println!("{word}");
         io::stdin()
             .read_to_end(&mut Vec::new())
             .map_err(while_doing("cannot read stdin"))?;
@@ -50,7 +62,5 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         caller
             .join()
             .map_err(|_| Failure::Unexpected("the thread of the call panicked".to_owned()))
-    })?;
-    println!("{answer}");
-    options.expect.map_or(Ok(()), |expect| expect.judge(answer))
+    })
 }
