@@ -225,7 +225,6 @@ pub(crate) fn judge_deferred(request: &Request, call: Waiting<'_>) -> Returned {
     let subject = &node.subject;
     let mut held = Held::default();
     let mut fetched = None;
-    let mut complete = None;
     let mut generation = None;
     let mut trouble = None;
     let decided = loop {
@@ -236,7 +235,6 @@ pub(crate) fn judge_deferred(request: &Request, call: Waiting<'_>) -> Returned {
             };
             if generation.replace(active.generation) != Some(active.generation) {
                 fetched.as_mut().map(Fetched::forget);
-                complete = None;
                 trouble = None;
             }
             match trouble {
@@ -261,10 +259,8 @@ pub(crate) fn judge_deferred(request: &Request, call: Waiting<'_>) -> Returned {
             (Some(Next::Restart), _) => return call.restart(),
             (Some(Next::Lock(seals)), place) => {
                 if let (Some(whole), Some(fetched)) = (seals, place) {
-                    match fetched.complete(&whole, request.arg, &mut OfCaller) {
-                        Ok(read) => complete = Some(read),
-                        Err(OutOfMemory) => trouble = Some(Unread::OutOfMemory),
-                    }
+                    let read = fetched.read_rest(&whole, request.arg, &mut OfCaller);
+                    trouble = read.err().map(Unread::from);
                 }
                 match subject.doing.take() {
                     Ok(taken) => held.doing = Some(taken),
@@ -300,16 +296,9 @@ pub(crate) fn judge_deferred(request: &Request, call: Waiting<'_>) -> Returned {
         (None, _) => call.proceed(),
         // There is room for what has been judged.
         (Some(_), None) => refuse(call, LOST),
-        (Some(whole), Some(mut fetched)) => {
-            let read = match complete {
-                Some(read) => Ok(read),
-                None => fetched.complete(&whole, request.arg, &mut OfCaller),
-            };
-            match read {
-                Ok(complete) => {
-                    let slot = fetched.into_buffer();
-                    call.proceed_sealed(slot.open(complete, whole.written))
-                }
+        (Some(whole), Some(fetched)) => {
+            match fetched.complete(&whole, request.arg, &mut OfCaller) {
+                Ok((slot, complete)) => call.proceed_sealed(slot.open(complete, whole.written)),
                 Err(OutOfMemory) => refuse(call, without_memory(Some(subject))),
             }
         }

@@ -89,6 +89,8 @@ pub struct Fetched<B> {
     pub(crate) argument: usize,
     pub(crate) tail: Option<Range<usize>>,
     pub(crate) followed: Option<Followed>,
+    /// Whether all of the rest was there, once that has been read: see [`Self::read_rest`].
+    pub(crate) rest: Option<bool>,
 }
 
 /// What has been read behind a pointer.
@@ -136,12 +138,8 @@ impl<B: Buffer> Fetched<B> {
             argument: 0,
             tail: None,
             followed: None,
+            rest: None,
         }
-    }
-
-    /// The buffer with what has been read.
-    pub fn into_buffer(self) -> B {
-        self.buffer
     }
 
     /// Throws away what has been read.
@@ -150,6 +148,7 @@ impl<B: Buffer> Fetched<B> {
         self.argument = 0;
         self.tail = None;
         self.followed = None;
+        self.rest = None;
     }
 
     /// Reads what is there of the argument's first bytes, if nothing has been read yet: at one go, as its

@@ -5,7 +5,7 @@
 //! A call that was judged on a copy goes on with that copy. So the copy must have everything that the
 //! handler may look for, and not only what the rules looked at.
 
-use crate::fetch::{number, size, Buffer, Fetched, Memory, ALIGNMENT};
+use crate::fetch::{number, size, Buffer, Fetched, Memory, ALIGNMENT, PADDING};
 use crate::schema::{Argument, At, Command, Direction, Field, FieldKind, Len, Place, Struct};
 use crate::{OutOfMemory, Tail};
 use core::ops::Range;
@@ -116,43 +116,44 @@ impl Complete {
 }
 
 impl<B: Buffer> Fetched<B> {
-    /// Reads what the rules did not look at, and makes the pointer to what was followed lead to the
-    /// copy. Behind all that there are zeros.
+    /// Reads what the rules do not look at, unless that has been done. What they look at stays where it is:
+    /// it can be judged before and after.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`].
+    pub fn read_rest(
+        &mut self,
+        whole: &Whole,
+        address: u64,
+        memory: &mut impl Memory,
+    ) -> Result<(), OutOfMemory> {
+        if self.rest.is_none() {
+            self.rest = Some(self.fill_all(whole, address, memory)?);
+        }
+        Ok(())
+    }
+
+    /// Puts the copy in the handler's order: reads what the rules did not look at, if nobody has, and makes
+    /// the pointer to what was followed lead to the copy. Behind all that there are zeros.
     ///
     /// Where the caller's memory ends before the argument does, the buffer ends there as well: the
-    /// handler finds what it would have found, and fails where it would have failed.
+    /// handler finds what it would have found, and fails where it would have failed. So the argument may
+    /// have moved: it can be judged no more.
     ///
     /// # Errors
     ///
     /// [`OutOfMemory`].
     pub fn complete(
-        &mut self,
+        mut self,
         whole: &Whole,
         address: u64,
         memory: &mut impl Memory,
-    ) -> Result<Complete, OutOfMemory> {
-        let mut end = size(whole.fixed);
-        let mut all = true;
-        if let Some(place) = whole.sized_by {
-            let known = size(place.offset.saturating_add(place.width.into()));
-            all = self.fill(known, address, memory)?;
-            // Beyond the kernel's own idea of the struct, it looks whether there are zeros.
-            let said = number(self.argument(), place).unwrap_or(0);
-            end = end.max(
-                usize::try_from(said)
-                    .unwrap_or(WHOLE_BYTES)
-                    .min(WHOLE_BYTES),
-            );
-        }
-        all = all && self.fill(end, address, memory)?;
-        if let Some(tail) = whole.tail {
-            let bytes = tail_extent(&tail, whole.written, self.argument());
-            let tail_end = size(tail.offset).saturating_add(bytes).min(WHOLE_BYTES);
-            all = all && self.fill(tail_end, address, memory)?;
-        }
+    ) -> Result<(B, Complete), OutOfMemory> {
+        self.read_rest(whole, address, memory)?;
         let len = self.argument;
         let mut start = 0;
-        if !all {
+        if self.rest != Some(true) {
             let bytes = self.buffer.bytes_mut();
             start = bytes.len().saturating_sub(len);
             bytes.rotate_right(start);
@@ -174,7 +175,7 @@ impl<B: Buffer> Fetched<B> {
                 pointer.copy_from_slice(&lead.to_le_bytes());
             }
         }
-        Ok(Complete {
+        let complete = Complete {
             argument: Part {
                 range: start..start.saturating_add(len),
                 address,
@@ -183,7 +184,37 @@ impl<B: Buffer> Fetched<B> {
                 range: it.start..it.start.saturating_add(it.len),
                 address: it.address,
             }),
-        })
+        };
+        Ok((self.buffer, complete))
+    }
+
+    /// Reads on to the end of the whole; whether all of it is there.
+    fn fill_all(
+        &mut self,
+        whole: &Whole,
+        address: u64,
+        memory: &mut impl Memory,
+    ) -> Result<bool, OutOfMemory> {
+        let mut end = size(whole.fixed);
+        let mut all = true;
+        if let Some(place) = whole.sized_by {
+            let known = size(place.offset.saturating_add(place.width.into()));
+            all = self.fill(known, address, memory)?;
+            // Beyond the kernel's own idea of the struct, it looks whether there are zeros.
+            let said = number(self.argument(), place).unwrap_or(0);
+            end = end.max(
+                usize::try_from(said)
+                    .unwrap_or(WHOLE_BYTES)
+                    .min(WHOLE_BYTES),
+            );
+        }
+        all = all && self.fill(end, address, memory)?;
+        if let Some(tail) = whole.tail {
+            let bytes = tail_extent(&tail, whole.written, self.argument());
+            let tail_end = size(tail.offset).saturating_add(bytes).min(WHOLE_BYTES);
+            all = all && self.fill(tail_end, address, memory)?;
+        }
+        Ok(all)
     }
 
     /// Reads on until `end`, leaving out what has been read; whether it got there.
@@ -228,14 +259,15 @@ impl<B: Buffer> Fetched<B> {
         }
     }
 
-    /// Makes the buffer long enough, and moves what was followed out of the way.
+    /// Makes the buffer long enough, with [`PADDING`], and moves what was followed out of the way.
     fn make_room(&mut self, end: usize) -> Result<(), OutOfMemory> {
+        let padded = |end: usize| end.checked_add(PADDING).ok_or(OutOfMemory);
         let Some(followed) = self.followed.filter(|followed| followed.start < end) else {
-            return self.buffer.grow(end);
+            return self.buffer.grow(padded(end)?);
         };
         let to = end.next_multiple_of(ALIGNMENT);
         let to_end = to.checked_add(followed.len).ok_or(OutOfMemory)?;
-        self.buffer.grow(to_end)?;
+        self.buffer.grow(padded(to_end)?)?;
         let from = followed.start..followed.start.saturating_add(followed.len);
         let bytes = self.buffer.bytes_mut();
         if from.end <= bytes.len() && to_end <= bytes.len() {

@@ -182,6 +182,15 @@ troubles too-big denied 1 expect E2BIG kvm-vm KVM_SET_GSI_ROUTING zero,0.4=5000
 troubles unreadable denied 0 expect not:EXDEV kvm-vm KVM_SET_GSI_ROUTING zero@half-unmapped.8
 rules 'deny kvm-vm KVM_SET_USER_MEMORY_REGION2 if slot == 9 errno EXDEV'
 troubles unreadable denied 0 expect EFAULT kvm-vm KVM_SET_USER_MEMORY_REGION2 valid@half-unmapped.16
+# Where the memory ends before what a handler may read, and a rule looks at the state as well.
+rules 'deny kvm-vcpu KVM_SET_XSAVE if region[0] == 0x11223344 and vm.vcpus >= 1 errno EXDEV'
+for first in 0x11223344 0 1; do
+	want=EXDEV
+	[ $first = 0x11223344 ] || want=not:EXDEV
+	for place in '' @half-unmapped.4096 @absent; do
+		troubles unreadable denied 0 expect $want kvm-vcpu KVM_SET_XSAVE zero,0.4=$first$place
+	done
+done
 ok "no memory at all, half of it, kernel memory, the end of the address space: EFAULT, counted"
 
 # --- Permissive --------------------------------------------------------------------------------

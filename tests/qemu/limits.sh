@@ -146,6 +146,21 @@ told one 'ok 2' times 3 map 0x30%000
 leave one
 ok "mappings of a VFIO container"
 
+# The handler reads less than the caller says there is.
+one_vm 'mappings 3' EDQUOT container
+told one 'ok 3' times 5 map-cut 0x10%000
+told one EDQUOT map-cut 0x200000
+told one EDQUOT map 0x200000
+limited 4
+leave one
+rules 'limit mappings 100' 'deny vfio-container VFIO_IOMMU_MAP_DMA if iova == 0x200000 errno EDOM'
+vmm one
+told one ok container
+told one EDOM map-cut 0x200000
+told one ok map-cut 0x201000
+leave one
+ok "mappings whose argument ends where the memory does"
+
 # An unmapping that begins inside a mapping: version 1 of type 1 says that it has succeeded, and takes
 # nothing away; version 2 says that it has failed.
 one_vm 'mappings 3' EDQUOT container

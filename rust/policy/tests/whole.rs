@@ -6,7 +6,7 @@
 use portcullis_policy::schema::{
     self, Argument, At, Command, Direction, FieldKind, Len, Place, Struct,
 };
-use portcullis_policy::{parse, Buffer, Fetched, Heap, InList, Memory, Request, Surface};
+use portcullis_policy::{parse, Buffer, Fetched, Heap, InList, Memory, Request, Surface, PADDING};
 
 /// Where the argument is, where what a pointer in it leads to is, and where the handler's copy is.
 const ADDRESS: u64 = 0x7f00_0000_0000;
@@ -93,10 +93,15 @@ fn copy(command: &Command, surface: Surface, rule: &str, caller: &mut Caller) ->
     while let Some(piece) = policy.wants(head, &request, &fetched).ok()? {
         fetched.take(piece, caller).ok()?;
     }
-    let complete = fetched.complete(&whole, ADDRESS, caller).unwrap();
+    let reads = policy.reads(head, false).unwrap();
+    let judged = looked_at(&fetched, reads.argument as usize);
+    fetched.read_rest(&whole, ADDRESS, caller).unwrap();
+    let judged_now = looked_at(&fetched, reads.argument as usize);
+    assert_eq!(judged, judged_now, "{rule}");
+    let (buffer, complete) = fetched.complete(&whole, ADDRESS, caller).unwrap();
     assert_eq!(complete.argument.address, ADDRESS);
     let range = complete.argument.range;
-    let bytes = fetched.into_buffer().bytes().to_vec();
+    let bytes = buffer.bytes().to_vec();
     let followed = complete.followed.map(|part| {
         assert_eq!(part.address, BEHIND);
         (part.range.start, part.range.len())
@@ -107,6 +112,15 @@ fn copy(command: &Command, surface: Surface, rule: &str, caller: &mut Caller) ->
         stop: range.end,
         followed,
     })
+}
+
+/// What the rules look at; all of it has its padding.
+fn looked_at(fetched: &Fetched<InList<Heap>>, argument: usize) -> [Vec<u8>; 3] {
+    let bytes = fetched.bytes();
+    assert!(bytes.argument.len() >= argument + PADDING);
+    let [tail, followed] = [bytes.tail, bytes.followed]
+        .map(|part| part[..part.len().saturating_sub(PADDING)].to_vec());
+    [bytes.argument[..argument].to_vec(), tail, followed]
 }
 
 fn noise(len: usize, seed: u64) -> Vec<u8> {

@@ -156,7 +156,7 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (word, first) = match text.split_once('.') {
-            Some((word, first)) => (word, first.parse().ok().filter(|first| *first < PAGE)),
+            Some((word, first)) => (word, first.parse().ok().filter(|first| *first <= PAGE)),
             None => (text, Some(0)),
         };
         match (word, first) {
@@ -325,7 +325,7 @@ mod tests {
             "zero@",
             "zero@here",
             "zero@absent.1",
-            "zero@stuck.4096",
+            "zero@stuck.4097",
             "7@absent",
             "bad,0.4=1",
         ];

@@ -127,6 +127,19 @@ impl Actor {
             ["container", path] => self.open_container(path, 2),
             ["container", path, version] => self.open_container(path, number(version)?),
             ["map", at] => self.plan_mapping(vfio::IOMMU_MAP_DMA, at, "4K"),
+            ["map-cut", at] => {
+                let planned = self.plan_mapping(vfio::IOMMU_MAP_DMA, at, "4K")?;
+                // It says that it has one byte more, and none is there.
+                let wish = "zero,0.4=33@half-unmapped.32".parse()?;
+                let argument = planned
+                    .argument
+                    .fitted(&wish)
+                    .map_err(|error| error.to_string())?;
+                Ok(Planned {
+                    argument,
+                    ..planned
+                })
+            }
             ["map", at, bytes] => self.plan_mapping(vfio::IOMMU_MAP_DMA, at, bytes),
             ["unmap", at] => self.plan_mapping(vfio::IOMMU_UNMAP_DMA, at, "4K"),
             ["unmap", at, bytes] => self.plan_mapping(vfio::IOMMU_UNMAP_DMA, at, bytes),

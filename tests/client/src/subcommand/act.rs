@@ -26,7 +26,7 @@ use crate::{
 /// cap NUMBER [ARG]           KVM_ENABLE_CAP
 /// irqfd GSI, no-irqfd GSI; ioeventfd PORT, no-ioeventfd PORT; zone ADDR, no-zone ADDR
 /// container [FILE [VERSION]] the device that is passed through, by type 1, of version 2 or that, ready for:
-/// map IOVA [BYTES], unmap IOVA [BYTES]
+/// map IOVA [BYTES], unmap IOVA [BYTES]; map-cut IOVA: nothing is mapped behind what its handler reads
 /// iommufd                    opens /dev/iommu, ready for: iommufd COMMAND ARG, ARG as in `call`; the command
 ///                            is for the container if this is not open
 /// vfio-file, no-vfio-file    tells the kvm-vfio device of the container's group
