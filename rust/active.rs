@@ -109,7 +109,7 @@ impl Active {
             return false;
         }
         let on = call.no_preemption();
-        let Some(node) = registry::newest(call.key_of_vm(), on) else {
+        let Some(node) = registry::newest_of_vm(call.key_of_vm(), on) else {
             return false;
         };
         let Some(places) = node.subject.bound().places(self.generation) else {
@@ -263,6 +263,10 @@ impl Active {
             Ok(caller) => caller,
             Err(outcome) => return outcome,
         };
+        // Of two who try at once one was the first, before either is judged.
+        if !node.ran() {
+            node.is_tried(file);
+        }
         let call = (request, node, file);
         let state = self
             .state(call, reads, places, Bytes::default(), None, on)
@@ -271,9 +275,6 @@ impl Active {
             state: &state,
             ..Bytes::default()
         };
-        if !node.ran() {
-            node.is_tried(file);
-        }
         let answer = self.decide(head, request, bytes, count, denial);
         Some(Outcome::Decided(answer))
     }

@@ -90,11 +90,18 @@ impl Seen {
         self.mappings.store(mappings.count, Ordering::Relaxed);
     }
 
-    /// Notes that something was done that a policy asks about. Only for who holds the lock of what is
-    /// being done.
-    pub(crate) fn note_did(&self, key: DidKey) {
-        let free = |did: &&AtomicU64| matches!(did.load(Ordering::Relaxed), 0);
-        if let (false, Some(place)) = (self.did(key), self.dids.iter().find(free)) {
+    /// Notes that something was done that a policy asks about. Where there is no room, what no policy in force
+    /// `is_asked` for any more gives way. Only for who holds the lock of what is being done.
+    pub(crate) fn note_did(&self, key: DidKey, is_asked: impl Fn(u64) -> bool) {
+        if self.did(key) {
+            return;
+        }
+        let find = |is_it: &dyn Fn(u64) -> bool| {
+            let mut dids = self.dids.iter();
+            dids.find(|did| is_it(did.load(Ordering::Relaxed)))
+        };
+        let place = find(&|bits| bits == 0).or_else(|| find(&|bits| !is_asked(bits)));
+        if let Some(place) = place {
             place.store(key.bits(), Ordering::Relaxed);
         }
     }
@@ -505,7 +512,8 @@ impl Asked<'_> {
             state.slot = file.slot(surface, slot);
         }
         if need.has(StateNeed::VCPU) {
-            state.vcpu_ran = node.ran() || file.has_entered_guest(surface);
+            state.vcpu_ran =
+                node.ran() || file.has_entered_guest(surface) || file.is_in_run(surface);
             state.vcpu_is_foreign = node.is_foreign();
         }
         if need.has(StateNeed::THREAD_VCPU) {

@@ -328,10 +328,21 @@ fn note(
     if decided.effect == Effect::None && decided.dids.iter().all(Option::is_none) {
         return;
     }
+    let is_asked = |bits| {
+        let rcu = rcu::read_lock();
+        let active = ACTIVE.read(&rcu);
+        active.is_some_and(|active| {
+            active
+                .policy
+                .dids
+                .iter()
+                .any(|did| did.key().bits() == bits)
+        })
+    };
     let note = |mappings: &mut Mappings| {
         seen.note(decided.effect, mappings);
         let dids = decided.dids.into_iter().flatten();
-        dids.for_each(|did| seen.note_did(did));
+        dids.for_each(|did| seen.note_did(did, is_asked));
     };
     match &held.doing {
         Some(taken) => taken.with(note),

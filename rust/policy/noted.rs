@@ -94,8 +94,9 @@ pub fn growth(request: &Request, bytes: Bytes<'_>, slot: u64) -> Growth {
         memory: 0,
     };
     if slot_named(request, bytes).is_some() {
-        let size = number(bytes.argument, SIZE).unwrap_or(0);
-        growth.memory = size.saturating_sub(slot);
+        // One that is there cannot grow, whatever its caller says.
+        let size = number(bytes.argument, SIZE).filter(|_| slot == 0);
+        growth.memory = size.unwrap_or(0);
     }
     growth
 }

@@ -110,6 +110,7 @@ macro_rules! for_each_engine_test {
             a_limit_has_an_errno_that_suits
             rates_are_told_and_looked_at
             a_limit_of_what_is_denied_is_odd
+            only_a_new_slot_adds_memory
             what_is_noted_has_no_shortcut
             effects_of_calls
             what_was_done_is_a_bit

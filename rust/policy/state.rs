@@ -40,7 +40,7 @@ pub struct State {
     pub caps: [u64; State::CAPS / 64],
     /// What of [`Policy::dids`](crate::Policy::dids) was done, a bit for each: `vm.did()`.
     pub did: u32,
-    /// Whether the vCPU that is called has run: `vcpu.ran`.
+    /// Whether the vCPU that is called has run, or is about to: `vcpu.ran`.
     pub vcpu_ran: bool,
     /// Whether it has run, and another thread than the calling one was the first to try it:
     /// `vcpu.foreign`.

@@ -58,7 +58,7 @@ impl Call<'_> {
     pub(crate) fn key_of_vm(&self) -> Key {
         let file = core::ptr::with_exposed_provenance_mut(self.registers.di);
         // SAFETY: whoever calls an ioctl of KVM's has a file, and keeps it open.
-        Key(unsafe { OpenFile::assume(NonNull::new_unchecked(file)) }.private_data())
+        Key::of_vm(unsafe { OpenFile::assume(NonNull::new_unchecked(file)) }.private_data())
     }
 
     /// The proof that comes with a call.

@@ -5,6 +5,7 @@
  * functions.
  */
 #include <linux/cgroup.h>
+#include <linux/cred.h>
 #include <linux/dcache.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -15,6 +16,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/task.h>
 #include <linux/string.h>
+#include <linux/user_namespace.h>
 
 struct file *portcullis_exe_of(struct task_struct *task);
 int portcullis_way_to(const struct file *exe, char *buffer, size_t size);
@@ -38,7 +40,8 @@ struct file *portcullis_exe_of(struct task_struct *task)
 		rcu_read_unlock();
 	}
 	task_unlock(task);
-	if (exe && !(exe->f_flags & __FMODE_EXEC)) {
+	/* Opened elsewhere it may be what somebody's binfmt_misc handed to an interpreter. */
+	if (exe && (!(exe->f_flags & __FMODE_EXEC) || exe->f_cred->user_ns != &init_user_ns)) {
 		fput(exe);
 		return NULL;
 	}

@@ -58,6 +58,7 @@ s64 portcullis_kvm_zones(struct kvm *kvm, bool wait);
 bool portcullis_kvm_runs(struct kvm *kvm, struct task_struct *task);
 const struct mm_struct *portcullis_kvm_mm(const struct kvm *kvm);
 bool portcullis_kvm_vcpu_has_entered(const struct kvm_vcpu *vcpu);
+bool portcullis_kvm_vcpu_is_in_run(const struct kvm_vcpu *vcpu);
 struct pid *portcullis_kvm_vcpu_thread(struct kvm_vcpu *vcpu);
 
 #if IS_ENABLED(CONFIG_KVM)
@@ -214,7 +215,7 @@ void portcullis_kvm_look(struct kvm *kvm, u32 what, struct portcullis_kvm_looks 
 		kvm_for_each_vcpu(at, vcpu, kvm) {
 			to->has_entered |= portcullis_kvm_vcpu_has_entered(vcpu);
 			/* From before it enters the guest, but not where it is told not to. */
-			to->is_in_run |= READ_ONCE(vcpu->wants_to_run);
+			to->is_in_run |= portcullis_kvm_vcpu_is_in_run(vcpu);
 		}
 	}
 	srcu_read_unlock(&kvm->srcu, srcu);
@@ -289,6 +290,12 @@ bool portcullis_kvm_vcpu_has_entered(const struct kvm_vcpu *vcpu)
 #endif
 }
 
+/* Whether it is in the guest, or on its way there. */
+bool portcullis_kvm_vcpu_is_in_run(const struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->wants_to_run);
+}
+
 /* The thread that was the last to run it, with a reference, or NULL. Does not sleep. */
 struct pid *portcullis_kvm_vcpu_thread(struct kvm_vcpu *vcpu)
 {
@@ -342,6 +349,11 @@ const struct mm_struct *portcullis_kvm_mm(const struct kvm *kvm)
 }
 
 bool portcullis_kvm_vcpu_has_entered(const struct kvm_vcpu *vcpu)
+{
+	return false;
+}
+
+bool portcullis_kvm_vcpu_is_in_run(const struct kvm_vcpu *vcpu)
 {
 	return false;
 }

@@ -113,6 +113,7 @@ extern "C" {
     fn portcullis_kvm_runs(kvm: *mut c_void, task: *mut c_void) -> bool;
     fn portcullis_kvm_mm(kvm: *const c_void) -> *const c_void;
     fn portcullis_kvm_vcpu_has_entered(vcpu: *const c_void) -> bool;
+    fn portcullis_kvm_vcpu_is_in_run(vcpu: *const c_void) -> bool;
     fn portcullis_kvm_vcpu_thread(vcpu: *mut c_void) -> *mut c_void;
 }
 
@@ -234,6 +235,16 @@ impl Vcpu {
     pub(super) unsafe fn has_entered(self) -> bool {
         // SAFETY: the caller says that it is there.
         unsafe { portcullis_kvm_vcpu_has_entered(self.0.as_ptr()) }
+    }
+
+    /// Whether it is in its guest, or on its way there.
+    ///
+    /// # Safety
+    ///
+    /// Its VM must be there.
+    pub(super) unsafe fn is_in_run(self) -> bool {
+        // SAFETY: the caller says that it is there.
+        unsafe { portcullis_kvm_vcpu_is_in_run(self.0.as_ptr()) }
     }
 
     /// The thread that was the last to make a `KVM_RUN` of it. Does not sleep, but may on a kernel with

@@ -31,7 +31,39 @@ pub(crate) struct OpenFile<'a> {
 
 /// What a file is known by: see [`OpenFile::key`].
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Key(pub(super) usize);
+pub(crate) struct Key(usize);
+
+impl Key {
+    /// From the address of a VM or a vCPU.
+    #[inline]
+    pub(super) const fn of_vm(address: usize) -> Self {
+        Self(address)
+    }
+
+    /// From that of any other file. All are even.
+    #[inline]
+    pub(super) const fn of_file(address: usize) -> Self {
+        Self(address | 1)
+    }
+
+    /// Whether it is a file that is neither a VM nor a vCPU.
+    #[inline]
+    pub(super) const fn is_of_file(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    /// A number that no other has.
+    #[inline]
+    pub(super) const fn number(self) -> usize {
+        self.0
+    }
+
+    /// From that number.
+    #[inline]
+    pub(super) const fn from_number(number: usize) -> Self {
+        Self(number)
+    }
+}
 
 impl<'a> OpenFile<'a> {
     /// A file that somebody keeps open.
@@ -67,9 +99,9 @@ impl<'a> OpenFile<'a> {
     #[inline]
     pub(crate) fn key(self, surface: Surface) -> Key {
         match surface {
-            Surface::KvmVm | Surface::KvmVcpu => Key(self.private_data()),
-            Surface::KvmDevice => Key(self.kvm(surface).map_or(0, Kvm::address)),
-            _ => Key(self.file.as_ptr().addr()),
+            Surface::KvmVm | Surface::KvmVcpu => Key::of_vm(self.private_data()),
+            Surface::KvmDevice => Key::of_vm(self.kvm(surface).map_or(0, Kvm::address)),
+            _ => Key::of_file(self.file.as_ptr().addr()),
         }
     }
 
@@ -161,6 +193,13 @@ impl<'a> OpenFile<'a> {
     pub(crate) fn zones(self, surface: Surface, wait: bool) -> Option<u32> {
         // SAFETY: the file is open, and so its VM is there.
         unsafe { self.kvm(surface)?.zones(wait) }
+    }
+
+    /// Whether it is a vCPU that is in its guest, or on its way there.
+    pub(crate) fn is_in_run(self, surface: Surface) -> bool {
+        let vcpu = self.vcpu(surface);
+        // SAFETY: the file is open, and so its vCPU is there.
+        vcpu.is_some_and(|vcpu| unsafe { vcpu.is_in_run() })
     }
 
     /// Whether it is a vCPU that has entered its guest.

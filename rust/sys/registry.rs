@@ -32,8 +32,15 @@ mod subject;
 
 pub(crate) use subject::{Bound, Generation, Newcomer, Places, Subject};
 
-/// The lists of nodes, by the hash of their keys; the newest first.
-static TABLE: [AtomicPtr<Node>; 1 << BITS] = [const { AtomicPtr::new(null_mut()) }; 1 << BITS];
+/// Lists of nodes, by the hash of their keys; the newest first.
+type Table = [AtomicPtr<Node>; 1 << BITS];
+
+/// Those of VMs and vCPUs.
+static VMS: Table = [const { AtomicPtr::new(null_mut()) }; 1 << BITS];
+
+/// Those of other files, of which a process can have as many as it may open: no VM waits for a look through
+/// them.
+static FILES: Table = [const { AtomicPtr::new(null_mut()) }; 1 << BITS];
 
 /// 8,192 lists: with 1,000 VMs of two vCPUs most have one node.
 const BITS: u32 = 13;
@@ -93,8 +100,12 @@ impl Node {
     /// The calling thread is about to run it, if it may. Once it has been in its guest it has run.
     #[cold]
     pub(crate) fn is_tried(&self, file: OpenFile<'_>) {
-        if let (None, Some(thread)) = (self.runner.as_ref(), Thread::current()) {
-            self.runner.populate(thread);
+        if self.runner.as_ref().is_none() {
+            // Others may have run it while no policy asked.
+            let thread = file.runner(Surface::KvmVcpu).or_else(Thread::current);
+            if let Some(thread) = thread {
+                self.runner.populate(thread);
+            }
         }
         if file.has_entered_guest(Surface::KvmVcpu) {
             self.has_run();
@@ -109,13 +120,13 @@ impl Node {
 
     #[inline]
     fn has(&self, key: Key) -> bool {
-        self.key.load(Ordering::Relaxed) == key.0
+        self.key.load(Ordering::Relaxed) == key.number()
     }
 
     /// A node that stands nowhere yet.
     fn new(key: Key, subject: Arc<Subject>, is_vcpu: bool) -> Result<Arc<Self>> {
         let node = Self {
-            key: AtomicUsize::new(key.0),
+            key: AtomicUsize::new(key.number()),
             next: AtomicPtr::new(null_mut()),
             subject,
             is_vcpu,
@@ -130,7 +141,7 @@ impl Node {
     /// Puts a node that stands nowhere into the table: from now on it is the newest with its key. Does
     /// not sleep.
     fn enter(self: Arc<Self>) {
-        let list = list(Key(self.key.load(Ordering::Relaxed)));
+        let list = list(Key::from_number(self.key.load(Ordering::Relaxed)));
         let raw = Arc::into_raw(self).cast_mut();
         // SAFETY: the table has the reference, and the node is not in it yet.
         let next = unsafe { &(*raw).next };
@@ -192,15 +203,35 @@ pub(crate) fn in_ms(time: u64) -> u64 {
 
 #[inline]
 fn list(key: Key) -> &'static AtomicPtr<Node> {
-    let hash = (key.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - BITS);
+    list_in(if key.is_of_file() { &FILES } else { &VMS }, key)
+}
+
+#[inline]
+fn list_in(table: &'static Table, key: Key) -> &'static AtomicPtr<Node> {
+    let hash = (key.number() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - BITS);
     // SAFETY: `BITS` bits are left of the hash. The compiler does not see that the index is in range.
-    unsafe { TABLE.get_unchecked(hash as usize) }
+    unsafe { table.get_unchecked(hash as usize) }
 }
 
 /// The newest node with a key, be its subject there or not: whoever is gone is bound by no policy.
+#[inline]
+fn newest<'a>(key: Key, inside: &'a impl ReadSide) -> Option<&'a Node> {
+    newest_in(list(key), key, inside)
+}
+
+/// The same of a VM or a vCPU.
 #[inline(always)]
-pub(crate) fn newest<'a>(key: Key, _inside: &'a impl ReadSide) -> Option<&'a Node> {
-    let mut next = list(key).load(Ordering::Acquire);
+pub(crate) fn newest_of_vm<'a>(key: Key, inside: &'a impl ReadSide) -> Option<&'a Node> {
+    newest_in(list_in(&VMS, key), key, inside)
+}
+
+#[inline(always)]
+fn newest_in<'a>(
+    list: &'static AtomicPtr<Node>,
+    key: Key,
+    _inside: &'a impl ReadSide,
+) -> Option<&'a Node> {
+    let mut next = list.load(Ordering::Acquire);
     loop {
         // SAFETY: a node in the table is valid, and stays so until a grace period has passed after it
         // was taken out, which cannot happen inside the critical section.
@@ -235,7 +266,7 @@ pub(crate) fn keep(file: OpenFile<'_>, key: Key) -> Option<Arc<Node>> {
 
 /// All nodes that are there, in no order.
 pub(crate) fn all(mut body: impl FnMut(&Node), _inside: &impl ReadSide) {
-    for list in &TABLE {
+    for list in [&VMS, &FILES].into_iter().flatten() {
         let mut next = list.load(Ordering::Acquire);
         // SAFETY: as in `newest`.
         while let Some(node) = unsafe { next.as_ref() } {
@@ -263,7 +294,7 @@ pub(crate) fn admit(
         return Err(EBADF);
     }
     // What takes memory is made without the lock: that may last.
-    let first_key = kvm.map_or(key, |kvm| Key(kvm.address()));
+    let first_key = kvm.map_or(key, |kvm| Key::of_vm(kvm.address()));
     let first = match keep(file, first_key) {
         Some(node) => node,
         None => {
@@ -291,7 +322,7 @@ pub(crate) fn admit(
 /// end was missed.
 fn enter_first(file: OpenFile<'_>, node: Arc<Node>) -> Arc<Node> {
     let _guard = REGISTRY.lock();
-    let key = Key(node.key.load(Ordering::Relaxed));
+    let key = Key::from_number(node.key.load(Ordering::Relaxed));
     match keep(file, key) {
         Some(other) if !node.is_vcpu || Arc::ptr_eq(&other.subject, &node.subject) => other,
         _ => {
@@ -315,7 +346,7 @@ impl Birth {
     /// The calling task is about to make one.
     pub(crate) fn expect(newcomer: Newcomer) -> Result<Self> {
         let subject = newcomer.settle(None)?;
-        let node = Node::new(Key(0), subject.clone(), false)?;
+        let node = Node::new(Key::of_vm(0), subject.clone(), false)?;
         let expected = Expected {
             task: current().addr(),
             node: Some(node),
@@ -407,7 +438,7 @@ fn clear() {
 fn take_out(leaves: impl Fn(&Node) -> bool) {
     let guard = REGISTRY.lock();
     let mut out = KVVec::new();
-    for list in &TABLE {
+    for list in [&VMS, &FILES].into_iter().flatten() {
         let mut place = list;
         loop {
             let raw = place.load(Ordering::Acquire);
@@ -498,9 +529,9 @@ pub(crate) static OBSERVERS: [Observer; 11] = [
 ];
 
 fn vm_goes(arguments: &Arguments<'_>) {
-    forget(Key(arguments.first()), arguments.no_preemption());
+    forget(Key::of_vm(arguments.first()), arguments.no_preemption());
 }
 
 fn file_changes(arguments: &Arguments<'_>) {
-    forget(Key(arguments.second()), arguments.no_preemption());
+    forget(Key::of_file(arguments.second()), arguments.no_preemption());
 }

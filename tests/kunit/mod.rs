@@ -5,6 +5,7 @@
 use kernel::prelude::*;
 
 mod facts;
+mod known;
 mod life;
 
 /// The engine's own tests, on the kernel's lists.

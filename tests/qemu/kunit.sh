@@ -8,11 +8,11 @@
 insert
 # The suites of the kernel's own Rust code have run while it booted: only ours count.
 dmesg | sed 's/^\[[^]]*\] //' | sed -n '/Subtest: portcullis_/,$p' | tee /tmp/ktap
-for suite in portcullis_engine portcullis_facts portcullis_life portcullis_module; do
+for suite in portcullis_engine portcullis_facts portcullis_known portcullis_life portcullis_module; do
 	grep -q "^ok [0-9]* $suite\$" /tmp/ktap || fail "the suite $suite did not run, or failed"
 done
 tests=$(grep -c '^    ok [0-9]* [a-z]' /tmp/ktap)
 [ "$tests" -ge 50 ] || fail "only $tests tests ran"
 grep 'not ok' /tmp/ktap && fail "a test failed"
-ok "4 suites, $tests tests"
+ok "5 suites, $tests tests"
 must rmmod portcullis

@@ -339,6 +339,9 @@ raced 5 vm 'race 8 vcpu'
 raced 3 vm 'race 8 memory 1% 1M'
 rules 'limit kvm-vm KVM_CHECK_EXTENSION 4/min errno EAGAIN'
 raced 4 'race 8 use vm'
+# Of the threads that run a vCPU first, one was.
+rules 'deny kvm-vcpu KVM_RUN if vcpu.foreign == 1 errno EXDEV'
+for _ in 1 2 3 4 5; do raced 1 'memory 0 1M' vcpu 'ready 0' 'race 8 call kvm-vcpu KVM_RUN 0'; done
 rules 'limit mappings 3 errno EDQUOT'
 vmm racers
 told racers ok container

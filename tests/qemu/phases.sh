@@ -94,10 +94,14 @@ ok "two VMs of one process are in two phases"
 vmm waits
 for step in kvm vm 'memory 0 1M' irqchip vcpu vcpu device 'wait 1'; do told waits ok "$step"; done
 running waits
+# It would wait for the KVM_RUN, and be carried out when the guest has run.
+told waits EBUSY use vcpu 1
+told waits ok use vcpu 0
 told waits EINTR stop 1
+told waits ok use vcpu 1
 in_setup waits
 leave waits
-ok "a KVM_RUN that waits for another vCPU to start its own counts while it lasts"
+ok "a KVM_RUN that waits for another vCPU to start its own counts while it lasts, for the VM and its vCPU"
 
 made flies
 in_setup flies

@@ -6,7 +6,7 @@ use super::{request, Outcome, CHECK_EXTENSION, CREATE_VCPU, EPERM, RUN};
 use crate::fetch::PADDING;
 use crate::schema::Place;
 use crate::{
-    effect, parse, Bytes, Effect, Grow, Iova, Request, State, StateNeed, Surface, Verdict,
+    effect, growth, parse, Bytes, Effect, Grow, Iova, Request, State, StateNeed, Surface, Verdict,
 };
 
 use Surface::{Iommufd, Kvm, KvmDevice, KvmVcpu, KvmVm, VfioContainer};
@@ -49,6 +49,20 @@ fn of(argument: &Argument) -> Bytes<'_> {
         argument,
         ..Bytes::default()
     }
+}
+
+/// A memory slot that is there cannot grow: what its caller says is no reason to refuse others.
+pub fn only_a_new_slot_adds_memory<S: Grow>() -> Outcome {
+    const SET_REGION: u32 = 0x4020_ae46;
+    let huge = argument(&[(4, 0), (4, 0), (8, 0), (8, !0xfff), (8, 0)]);
+    let request = request(KvmVm, SET_REGION, 0);
+    let memory = |slot| growth(&request, of(&huge), slot).memory;
+    check!(memory(0) == !0xfff);
+    check!(memory(4096) == 0);
+    let vcpu = super::request(KvmVm, CREATE_VCPU, 0);
+    let growth = growth(&vcpu, Bytes::default(), 0);
+    check!((growth.vms, growth.vcpus, growth.memory) == (0, 1, 0));
+    Ok(())
 }
 
 /// Such a command is never decided by one comparison, and all of its struct is read.
