@@ -12,6 +12,28 @@ insert
 must client write $gate/policy /files/qemu.policy --expect ok >/dev/null
 attacked_early /usr/bin/qemu-system-client EPERM
 ok "$attacked attacks while a VM is set up, each refused"
+
+# VMs from before the policy: one that runs without an APIC in the kernel, as none can under it; and one that a
+# vCPU can be plugged into, but none of Hyper-V's.
+rules
+cp /client /usr/bin/qemu-system-client
+vmm old /usr/bin/qemu-system-client
+told old ok kvm
+for board in 'use vm' irqchip; do
+	for step in vm "$board" 'memory 0 1M' vcpu 'ready 0' 'run-elsewhere 0'; do told old ok "$step"; done
+done
+must client write $gate/policy /files/qemu.policy --expect ok >/dev/null
+told old ok pick 0
+told old EPERM vcpu
+told old ok pick 1
+told old ok close vcpus
+told old ok vcpu
+told old EPERM call kvm-vcpu KVM_SET_CPUID2 zero,0.4=1,8.4=0x40000001,20.4=0x31237648
+told old ok call kvm-vcpu KVM_SET_CPUID2 zero,0.4=1,8.4=0x40000001,20.4=1
+leave old
+wait "$pid"
+rm /usr/bin/qemu-system-client
+ok "while VMs run: no vCPU without an APIC, no Hyper-V for one that is plugged in"
 share_usr
 
 # step TEXT: what was done worked, and nothing was refused meanwhile.
@@ -94,7 +116,8 @@ step "another QEMU takes it over, and it goes on there"
 ok "nothing is allowed that it does not call"
 
 # The last are VHOST_NEW_WORKER, VHOST_SET_VRING_ENDIAN, and what QEMU calls otherwise: backend features, memory
-# table, a ring's number of entries, address, base, kick.
+# table, a ring's number of entries, address, base, kick, features. Of those, VIRTIO_F_ACCESS_PLATFORM: alone,
+# beside VIRTIO_F_VERSION_1, in an array.
 attacked EPERM 'kvm-vm KVM_CREATE_VCPU 100 --by-vcpu
 kvm-vm KVM_GET_DIRTY_LOG zero,0.4=600
 kvm-vm KVM_REGISTER_COALESCED_MMIO zero,8.4=0x40000
@@ -113,7 +136,10 @@ kvm-vcpu KVM_SET_MSRS zero,0.4=1,8.4=0x480,16.8=1
 /dev/vhost-net 0x4028af11 zero,0.4=2
 /dev/vhost-net 0x4028af11 zero,4.4=2
 /dev/vhost-net 0x4008af12 zero,0.4=2
-/dev/vhost-net 0x4008af20 zero,0.4=2'
+/dev/vhost-net 0x4008af20 zero,0.4=2
+/dev/vhost-net 0x4008af00 zero,0.8=0x200000000
+/dev/vhost-net 0x4008af00 zero,0.8=0x300000000
+/dev/vhost-net 0x4008af83 zero,0.8=1,8.8=0x200000000'
 [ "$(denials)" -eq $((before + attacked)) ] || fail "not each of $attacked attacks was counted once"
 ask disk vda "disk: written to vda"
 [ "$(denials)" -eq $((before + attacked)) ] || fail "QEMU itself was refused something"

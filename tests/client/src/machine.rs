@@ -30,6 +30,8 @@ pub type Stage<T> = Result<T, String>;
 pub struct Wanted {
     pub kvm: bool,
     pub vm: bool,
+    /// Whether the VM has an interrupt controller in the kernel.
+    pub irqchip: bool,
     pub vcpus: usize,
     pub device: bool,
     /// Whether the memory keeps a log of its dirty pages.
@@ -94,6 +96,9 @@ impl Machine {
             machine.vm = (machine.kvm.as_ref())
                 .map_err(String::clone)
                 .and_then(|kvm| kvm.create_vm().map_err(refused("KVM_CREATE_VM")));
+            if wanted.irqchip {
+                machine.add_irqchip();
+            }
             machine.open_memory(wanted, guest)?;
         }
         for index in 0..wanted.vcpus {
@@ -143,6 +148,16 @@ impl Machine {
         });
         let vcpus: Stage<Vec<_>> = vcpus.collect();
         Ok((vcpus.map_err(Failure::Unexpected)?, memory))
+    }
+
+    /// Where it is refused, there is no VM to go on with.
+    fn add_irqchip(&mut self) {
+        let made = (self.vm.as_ref())
+            .map_err(String::clone)
+            .and_then(|vm| vm.create_irq_chip().map_err(refused("KVM_CREATE_IRQCHIP")));
+        if let Err(reason) = made {
+            self.vm = Err(reason);
+        }
     }
 
     fn open_memory(

@@ -33,6 +33,9 @@ pub struct Options {
     /// Make the call as a 32-bit process does, by int 0x80
     #[arg(long)]
     compat: bool,
+    /// Make the VM's interrupt controller before its vCPU, as VMMs do
+    #[arg(long)]
+    irqchip: bool,
     /// The answer that is hoped for: ok, ENAME, not:ok or not:ENAME
     #[arg(long)]
     expect: Option<Expect>,
@@ -46,7 +49,11 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         compat: options.compat,
     };
     call.check().map_err(Failure::Usage)?;
-    let machine = Machine::open(&Wanted::by([call.surface], 1), |_| Guest::Halt)?;
+    let wanted = Wanted {
+        irqchip: options.irqchip,
+        ..Wanted::by([call.surface], 1)
+    };
+    let machine = Machine::open(&wanted, |_| Guest::Halt)?;
     let answer = call.perform(&machine).map_err(Failure::Unexpected)?;
     println!("{answer}");
     options.expect.map_or(Ok(()), |expect| expect.judge(answer))

@@ -65,6 +65,7 @@ fn open() -> Result<Machine, Failure> {
         vcpus: 1,
         device: true,
         dirty_log: true,
+        ..Wanted::default()
     };
     Machine::open(&wanted, |_| Guest::Print(TEXT.into()))
 }
