@@ -42,8 +42,8 @@ pub struct State {
     pub did: u32,
     /// Whether the vCPU that is called has run, or is about to: `vcpu.ran`.
     pub vcpu_ran: bool,
-    /// Whether it has run, and another thread than the calling one was the first to try it:
-    /// `vcpu.foreign`.
+    /// Whether another thread than the calling one was the first to try to run it, whether or not it
+    /// has run: `vcpu.foreign`.
     pub vcpu_is_foreign: bool,
     /// Whether the calling thread was the first, or the last, to run a vCPU: `thread.vcpu`.
     pub thread_runs_vcpu: bool,
