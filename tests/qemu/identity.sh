@@ -123,6 +123,26 @@ replaced map exe-map EXDEV
 ok "PR_SET_MM_MAP"
 replaced ns exe-map EILSEQ 'uid 1000' "exec $trick" userns
 ok "PR_SET_MM_MAP by root of an own user namespace"
+# A program that was opened for an interpreter, by the rules of a user namespace that anybody can make.
+must modprobe binfmt_misc
+mkdir -p /srv/formats
+ln -s $honest /tmp/honest.forged
+rm -f /tmp/socket
+vmm forges $trick
+told forges ok unmap-exe
+unshare -Umr sh -c "mount -t binfmt_misc none /srv/formats && echo ':forged:E::forged::/client:O' >/srv/formats/register &&
+	exec /tmp/honest.forged act 'send /tmp/socket program'" >/tmp/forged 2>&1 &
+forger=$!
+tell forges receive /tmp/socket program
+[ "$answer" = "ok 0" ] || fail "no program was forged: $answer: $(cat /tmp/forged)"
+wait $forger
+[ "$(readlink /proc/$pid/exe)" = $honest ] || fail "the trick did not work: $(readlink /proc/$pid/exe)"
+told forges ok kvm
+told forges EILSEQ use
+told forges ok vm
+told forges EILSEQ use vm
+leave forges
+ok "PR_SET_MM_MAP with a program that another user namespace has opened for its interpreter"
 wears EILSEQ $honest userns
 wears EILSEQ $trick userns "exec $honest"
 ok "who lives in a user namespace of its own has no program: there it may have one run and another shown"

@@ -79,7 +79,12 @@ enum Action {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().action {
+    // As the interpreter of a program it is told of that one first.
+    let told = usize::from(sys::process::interpreted().is_some());
+    let words = std::env::args_os()
+        .take(1)
+        .chain(std::env::args_os().skip(1 + told));
+    let done = match Cli::parse_from(words).action {
         Action::Boot(options) => boot::run(&options),
         Action::Session(options) => session::run(&options),
         Action::Device(options) => subcommand::device::run(&options),

@@ -153,7 +153,8 @@ impl Actor {
             "kvm" => self.kvm_fd(),
             "vm" => self.vm()?.fd(),
             "vcpu" => Ok(self.vm()?.vcpu(0)?.fd.as_raw_fd()),
-            _ => Err(format!("`{what}` is none of kvm, vm, vcpu")),
+            "program" => process::interpreted().ok_or_else(|| "this interprets no program".into()),
+            _ => Err(format!("`{what}` is none of kvm, vm, vcpu, program")),
         }
     }
 
@@ -171,7 +172,8 @@ impl Actor {
                 ..Vm::default()
             }),
             ("vcpu", Ok(file)) => self.vm_or_hollow().vcpus.push(Vcpu::new(file.into())),
-            _ => return Err(format!("`{what}` is none of kvm, vm, vcpu")),
+            ("program", Ok(file)) => return Ok(process::set_exe_by_map(&file)),
+            _ => return Err(format!("`{what}` is none of kvm, vm, vcpu, program")),
         }
         Ok(Ok(()))
     }

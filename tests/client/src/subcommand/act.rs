@@ -58,7 +58,8 @@ use crate::{
 /// uid N, gid N, cgroup FOLDER
 /// userns, namespaces         a user namespace, as its root; that and all else that a container has
 /// send SOCKET WHAT           hands kvm, vm or vcpu over a UNIX socket, to who says
-/// receive SOCKET WHAT
+/// receive SOCKET WHAT        `program`: the one that the sender interprets (binfmt_misc); who receives it says that
+///                            it is his own (PR_SET_MM_MAP)
 /// queue WHAT, unqueue WHAT   closes it; no process has it open meanwhile, only the queue of a socket
 /// fork [STEP]                in a child; without STEP, it goes on in one
 /// exec FILE                  goes on in another program, which is this one by another path

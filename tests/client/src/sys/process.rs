@@ -177,6 +177,13 @@ pub fn set_exe_by_map(file: &impl AsRawFd) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_MM, PR_SET_MM_MAP, &raw const map, bytes, 0) })
 }
 
+/// The program that this one interprets, where `binfmt_misc` has had it opened (flag `O`).
+pub fn interpreted() -> Option<RawFd> {
+    // SAFETY: it reads a number that the kernel has laid down for this process.
+    let fd = unsafe { libc::getauxval(libc::AT_EXECFD) };
+    RawFd::try_from(fd).ok().filter(|fd| *fd > 0)
+}
+
 /// Becomes another program, with the same files. Returns only if that fails.
 pub fn execute(path: &OsStr, words: &[&OsStr]) -> io::Error {
     let run = || -> io::Result<()> {
