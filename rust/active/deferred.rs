@@ -20,14 +20,15 @@ use crate::{
         open_file::OpenFile,
         preemption::NoPreemption,
         published::ReadSide,
-        registry::{Node, Subject},
+        registry::{self, Node, Subject},
         user_memory::OfCaller,
         window::Slot, //
     },
 };
 use kernel::{
     prelude::*,
-    sync::{rcu, GlobalGuard}, //
+    sync::{rcu, GlobalGuard},
+    time::{delay::fsleep, Delta}, //
 };
 use portcullis_policy::{
     effect, growth, Bytes, DidKey, Effect, Fetched, Growth, OutOfMemory, Piece, Request, Section,
@@ -70,6 +71,7 @@ impl Active {
             };
             match self.policy.wants(head, request, fetched) {
                 Ok(Some(piece)) => return Some(Next::Read(piece, reads.ahead())),
+                Ok(None) if !fetched.has_rest() => return Some(Next::ReadRest(reads.whole)),
                 Ok(None) => bytes = fetched.bytes(),
                 Err(unread) => {
                     return Some(Next::refuse(self.refuse_unread(unread, Some(subject))));
@@ -77,7 +79,7 @@ impl Active {
             }
         }
         if held.doing.is_none() && (reads.noted || reads.state.changes()) {
-            return Some(Next::Lock(seals));
+            return Some(Next::Lock);
         }
         let asks_profiles = reads.state.has(StateNeed::PROFILE);
         if asks_profiles && held.profiles.is_none() {
@@ -115,10 +117,12 @@ enum Next {
     TakeSlot,
     /// So many bytes of the argument can be read ahead.
     Read(Piece, usize),
+    /// All else that the handler may look at is to be read.
+    ReadRest(Whole),
     /// The call is to be made anew: everything is there for a probe to judge it.
     Restart,
-    /// The subject is to be taken, when what the handler may look at has been read.
-    Lock(Option<Whole>),
+    /// The subject is to be taken.
+    Lock,
     /// That of all profiles is.
     LockProfiles,
     Answer(Decided),
@@ -194,15 +198,19 @@ impl Drop for Reservation<'_> {
         // Whoever sums up finds it here or there.
         let summing = PROFILES.lock();
         if self.subject.is_vm() {
-            self.subject.take_stock(self.file, self.surface, &summing);
+            // VMs may have been looked for anew meanwhile.
+            if let Some(node) = registry::keep(self.file, self.file.key(self.surface)) {
+                node.subject.take_stock(self.file, self.surface, &summing);
+            }
         }
         self.subject.reserved.sub(self.growth);
     }
 }
 
-/// Judges a call by the policy in force, counts it, and carries it out if it may be. Reads what its rules
-/// look at, which may sleep for as long as a page does not come, and then everything else that the
-/// handler may look at: it is to find the bytes that were judged.
+/// Judges a call by the policy in force, counts it, and carries it out if it may be. First it reads what
+/// its rules look at, which may sleep for as long as a page does not come, and everything else that the
+/// handler may look at: it is to find the bytes that were judged, and nobody is to wait between the
+/// verdict and the deed.
 ///
 /// Nothing of the policy is held meanwhile: it may be replaced. Then what has been read for the one
 /// before is thrown away. So the verdict is that of one whole policy, on one copy of the argument.
@@ -210,7 +218,10 @@ pub(crate) fn judge_deferred(request: &Request, call: Waiting<'_>) -> Returned {
     let refuse = |call: Waiting<'_>, answer| match answer {
         Answer::Refuse(errno) => call.refuse(errno),
         // Nothing waits for a guest. The next time there may be memory.
-        Answer::Continue if is_run(request) => call.restart(),
+        Answer::Continue if is_run(request) => {
+            fsleep(Delta::from_millis(1));
+            call.restart()
+        }
         Answer::Continue => call.proceed(),
     };
     let Some(file) = call.file() else {
@@ -257,19 +268,18 @@ pub(crate) fn judge_deferred(request: &Request, call: Waiting<'_>) -> Returned {
                 trouble = fetched.take(piece, &mut OfCaller).err();
             }
             (Some(Next::Restart), _) => return call.restart(),
-            (Some(Next::Lock(seals)), place) => {
-                if let (Some(whole), Some(fetched)) = (seals, place) {
-                    let read = fetched.read_rest(&whole, request.arg, &mut OfCaller);
-                    trouble = read.err().map(Unread::from);
-                }
-                match subject.doing.take() {
-                    Ok(taken) => held.doing = Some(taken),
-                    Err(_) => return call.restart(),
-                }
+            (Some(Next::ReadRest(whole)), Some(fetched)) => {
+                held = Held::default();
+                let read = fetched.read_rest(&whole, request.arg, &mut OfCaller);
+                trouble = read.err().map(Unread::from);
             }
+            (Some(Next::Lock), _) => match subject.doing.take() {
+                Ok(taken) => held.doing = Some(taken),
+                Err(_) => return call.restart(),
+            },
             (Some(Next::LockProfiles), _) => held.profiles = Some(PROFILES.lock()),
             (Some(Next::Answer(decided)), _) => break decided,
-            (Some(Next::Read(..)) | None, _) => return refuse(call, LOST),
+            (Some(Next::Read(..) | Next::ReadRest(_)) | None, _) => return refuse(call, LOST),
         }
     };
     node.count();

@@ -551,6 +551,7 @@ impl<S: Grow> Table<S> {
         let start = self.links.len();
         let noted = key.and_then(|key| key.noted(&draft.dids));
         let mut need = Needed::new(own.first().and_then(Pair::command).or(noted));
+        let mut named = None;
         for (index, pair) in Merged::new(own, stars) {
             let Some(found) = draft.rules.get(pair.rule()) else {
                 break;
@@ -571,6 +572,7 @@ impl<S: Grow> Table<S> {
                 },
             )?;
             need.add::<S>(draft, conditions);
+            named = named.or(pair.command());
             if let (0, true, Some(key), None) = (index, found.is_plain_allow(), key, noted) {
                 self.offer_shortcut(key, start);
             }
@@ -589,6 +591,7 @@ impl<S: Grow> Table<S> {
                 }
             }
         }
+        need.add_slot(named);
         // What is refused in any case does nothing that could be noted.
         if let (Some(noted), Some(number), true) = (noted, command, allows) {
             need.add_noted(noted, number);

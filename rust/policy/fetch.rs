@@ -162,6 +162,11 @@ impl<B: Buffer> Fetched<B> {
         }
     }
 
+    /// Whether what the rules do not look at has been read: see [`Self::read_rest`].
+    pub fn has_rest(&self) -> bool {
+        self.rest.is_some()
+    }
+
     /// What [`Policy::decide`] looks at.
     pub fn bytes(&self) -> Bytes<'_> {
         let bytes = self.buffer.bytes();

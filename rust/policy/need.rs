@@ -3,6 +3,7 @@
 //! What the rules of a chain look at: which bytes of the caller's memory, and what of the VM's state.
 
 use crate::compile::Draft;
+use crate::noted::slot_bytes;
 use crate::schema::{Argument, Command, Direction, Len};
 use crate::state::{StateNeed, EXCEEDED};
 use crate::{
@@ -42,6 +43,25 @@ impl Needed {
                 reads.look_at(condition, &draft.terms);
             }
             reads.sized(whole);
+        }
+    }
+
+    /// For the chain of a command that may set a memory slot: where it matters which one, or how much it adds
+    /// to what a profile has, that is read, whether or not a rule looks at it.
+    pub(crate) fn add_slot(&mut self, command: Option<&'static Command>) {
+        let Some(bytes) = command.and_then(slot_bytes) else {
+            return;
+        };
+        let [native, compat] = self.wholes;
+        for (reads, whole) in [
+            (&mut self.need.native, native),
+            (&mut self.need.compat, compat),
+        ] {
+            if reads.state.has(StateNeed::SLOT.and(StateNeed::PROFILE)) {
+                reads.state = reads.state.and(StateNeed::SLOT);
+                reads.up_to(0, bytes);
+                reads.sized(whole);
+            }
         }
     }
 

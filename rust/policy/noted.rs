@@ -101,14 +101,25 @@ pub fn growth(request: &Request, bytes: Bytes<'_>, slot: u64) -> Growth {
     growth
 }
 
+/// The commands that set a memory slot. The struct of the second begins with that of the first.
+static REGIONS: [&Command; 2] = [
+    command("KVM_SET_USER_MEMORY_REGION"),
+    command("KVM_SET_USER_MEMORY_REGION2"),
+];
+
+/// How much of such a command's argument tells which slot it sets, and how large that is to be.
+pub(crate) fn slot_bytes(of: &Command) -> Option<u32> {
+    const SIZE: Place = field("KVM_SET_USER_MEMORY_REGION", "memory_size");
+    let is_it = REGIONS.iter().any(|command| command.number == of.number);
+    is_it.then_some(SIZE.offset + u32::from(SIZE.width))
+}
+
 /// The memory slot that a call sets, as `KVM_SET_USER_MEMORY_REGION` names it.
 pub fn slot_named(request: &Request, bytes: Bytes<'_>) -> Option<u32> {
-    const REGION: &Command = command("KVM_SET_USER_MEMORY_REGION");
-    const REGION2: &Command = command("KVM_SET_USER_MEMORY_REGION2");
     const SLOT: Place = field("KVM_SET_USER_MEMORY_REGION", "slot");
+    let mut commands = REGIONS.iter();
     let is_it = request.surface == Surface::KvmVm
-        && (REGION.has_number(request.command) || REGION2.has_number(request.command));
-    // The second struct begins with the first.
+        && commands.any(|command| command.has_number(request.command));
     if is_it {
         short(bytes.argument, SLOT)
     } else {

@@ -5,7 +5,7 @@
 //!
 //! Order: [`LEDGER`] before [`REGISTRATION`]; [`LIFE`] before [`REGISTRATION`], and never together with
 //! [`LEDGER`]. [`LEDGER`] and that of a VM, [`Subject::doing`](super::registry::Subject), before [`PROFILES`];
-//! nothing is taken inside [`PROFILES`] or [`REGISTRY`].
+//! none of these is taken inside [`PROFILES`] or [`REGISTRY`].
 
 use super::registry::Expected;
 use crate::{ledger::Ledger, life::Life};
@@ -55,7 +55,8 @@ kernel::sync::global_lock! {
 kernel::sync::global_lock! {
     // SAFETY: `init` is the first thing that the module does.
     /// Held while it is summed up what a profile has, and while that changes: until what VMs have has been
-    /// looked at. Nothing of a caller's can be waited for meanwhile.
+    /// looked at, which takes longer the more files there are. No memory of a caller's is waited for
+    /// meanwhile.
     pub(crate) unsafe(uninit) static PROFILES: Mutex<()> = ();
 }
 

@@ -38,8 +38,7 @@ type Table = [AtomicPtr<Node>; 1 << BITS];
 /// Those of VMs and vCPUs.
 static VMS: Table = [const { AtomicPtr::new(null_mut()) }; 1 << BITS];
 
-/// Those of other files, of which a process can have as many as it may open: no VM waits for a look through
-/// them.
+/// Those of other files, of which a process can have as many as it may open: no `KVM_RUN` looks through them.
 static FILES: Table = [const { AtomicPtr::new(null_mut()) }; 1 << BITS];
 
 /// 8,192 lists: with 1,000 VMs of two vCPUs most have one node.

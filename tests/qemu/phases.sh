@@ -103,6 +103,24 @@ in_setup waits
 leave waits
 ok "a KVM_RUN that waits for another vCPU to start its own counts while it lasts, for the VM and its vCPU"
 
+rules 'deny kvm-vm KVM_SET_USER_MEMORY_REGION, KVM_SET_USER_MEMORY_REGION2 if vm.slot != 0 errno EXDEV'
+vmm slots
+told slots ok kvm
+told slots ok vm
+for way in memory memory2; do
+	told slots ok $way 1 64K
+	told slots EXDEV $way 1 64K
+	told slots EXDEV $way 1 0
+	told slots ok $way 2 64K
+	rules
+	told slots ok memory 1 0
+	told slots ok memory 2 0
+	rules 'deny kvm-vm KVM_SET_USER_MEMORY_REGION, KVM_SET_USER_MEMORY_REGION2 if vm.slot != 0 errno EXDEV'
+done
+leave slots
+by_phase
+ok "a rule that looks at nothing but whether a slot is there"
+
 made flies
 in_setup flies
 told flies ok spin 1

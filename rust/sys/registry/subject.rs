@@ -190,7 +190,7 @@ impl Subject {
     }
 
     /// Whether what a file of its looks like is what this module was built for. If it is not, nothing of
-    /// KVM's may be looked at.
+    /// KVM's may be looked at. A vCPU is asked about when it is called first.
     #[inline]
     pub(crate) fn is_known(&self, file: OpenFile<'_>, surface: Surface) -> bool {
         self.known.load(Ordering::Relaxed) || {

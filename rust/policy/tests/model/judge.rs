@@ -669,6 +669,26 @@ pub fn judge(
             }
         }
     }
+    // Which slot a call sets is read where it matters.
+    let names = |targets: &[Target]| {
+        let mut named = targets.to_vec();
+        named.retain(|target| !matches!(target, Target::Star));
+        speaks_about(None, &named, request)
+    };
+    let is_named = chain.iter().any(|(rule, _)| names(&rule.targets))
+        || limits.iter().any(|(limit, ..)| match &limit.what {
+            Limited::Rate { targets, .. } => names(targets),
+            Limited::Count { .. } => true,
+        });
+    let sets_slot = command.is_some_and(|command| {
+        ["KVM_SET_USER_MEMORY_REGION", "KVM_SET_USER_MEMORY_REGION2"].contains(&command.name)
+    });
+    let matters = |name: &&str| *name == "vm.slot" || name.starts_with("profile.");
+    if is_named && sets_slot && looked.state.iter().any(matters) {
+        looked.state.insert("vm.slot");
+        // Up to the end of memory_size.
+        looked.up_to(24);
+    }
     // What is noted is read as far as its struct goes.
     let name = command.map(|command| command.name);
     let is_did = |place: &usize| is_of_a_vm(request.surface) && Some(DIDS[*place].1) == name;
