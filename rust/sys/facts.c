@@ -15,17 +15,20 @@
 #include <linux/path.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/task.h>
+#include <linux/spinlock.h>
 #include <linux/string.h>
 #include <linux/user_namespace.h>
 
 struct file *portcullis_exe_of(struct task_struct *task);
+void portcullis_no_program(struct file *file);
 int portcullis_way_to(const struct file *exe, char *buffer, size_t size);
 int portcullis_cgroup_of(struct task_struct *task, char *buffer, size_t size);
 
 /*
  * The file that a task executes, with a reference, or NULL: get_task_exe_file(), which is not exported.
  * And NULL if it was not execve() that made it so: prctl(PR_SET_MM_EXE_FILE) takes a file that was
- * opened by a process, and no process can open one with this flag.
+ * opened by a process, and no process can open one with this flag. It can be handed one, by binfmt_misc:
+ * see portcullis_no_program().
  */
 struct file *portcullis_exe_of(struct task_struct *task)
 {
@@ -46,6 +49,19 @@ struct file *portcullis_exe_of(struct task_struct *task)
 		return NULL;
 	}
 	return exe;
+}
+
+/*
+ * A file is about to become the program of a process without an execve(). What binfmt_misc hands to an
+ * interpreter was opened as if to be run, and by whomever: from now on it looks as what it is.
+ */
+void portcullis_no_program(struct file *file)
+{
+	if (!file || !(file->f_flags & __FMODE_EXEC))
+		return;
+	spin_lock(&file->f_lock);
+	file->f_flags &= ~__FMODE_EXEC;
+	spin_unlock(&file->f_lock);
 }
 
 /* Puts a slash and a name in front of what begins at @at in @buffer. */

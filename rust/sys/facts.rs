@@ -50,8 +50,19 @@ pub(crate) struct Facts {
 extern "C" {
     /// See `facts.c`.
     fn portcullis_exe_of(task: *mut c_void) -> *mut c_void;
+    fn portcullis_no_program(file: *mut c_void);
     fn portcullis_way_to(exe: *const c_void, buffer: *mut u8, size: usize) -> c_int;
     fn portcullis_cgroup_of(task: *mut c_void, buffer: *mut u8, size: usize) -> c_int;
+}
+
+/// A file is nobody's program, whoever has opened it for what. Does not sleep.
+///
+/// # Safety
+///
+/// It must be null, or a file that is open.
+pub(super) unsafe fn no_program(file: *mut c_void) {
+    // SAFETY: the caller says so.
+    unsafe { portcullis_no_program(file) };
 }
 
 impl Facts {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A kprobe at a function that is no ioctl handler: it sees that the function is called, and changes
-//! nothing.
+//! A kprobe at a function that is no ioctl handler: it sees that the function is called, and lets it be.
 //!
 //! C header: [`include/linux/kprobes.h`](srctree/include/linux/kprobes.h)
 
@@ -123,7 +122,7 @@ impl Observer {
             Err(ENOENT) if !is_loaded(self.this_module) => 0,
             Err(error) => {
                 pr_err!(
-                    "{}: it could not be watched ({}): VMs or files that are gone may be taken for others\n",
+                    "{}: it could not be watched ({}): VMs, files or programs may be taken for others\n",
                     self.symbol,
                     Errno(error)
                 );

@@ -10,6 +10,7 @@
 use super::{
     bindings,
     call::current,
+    facts::no_program,
     kvm::Thread,
     locks::{BIRTHS, PROFILES, REGISTRY},
     observer::{Arguments, Observer},
@@ -509,11 +510,13 @@ macro_rules! observer {
 }
 
 /// What is to be seen so that nobody is taken for another. Each function with its arguments:
-pub(crate) static OBSERVERS: [Observer; 11] = [
+pub(crate) static OBSERVERS: [Observer; 12] = [
     // (struct kvm *, unsigned long): a VM is being made.
     observer!("kvm", "kvm_arch_init_vm", vm_comes),
     // (struct kvm *): the last user of the VM is gone.
     observer!("kvm", "kvm_arch_pre_destroy_vm", vm_goes),
+    // (struct mm_struct *, struct file *): a process names another program than the one that it runs.
+    observer!("vmlinux", "replace_mm_exe_file", program_changes),
     // (struct inode *, struct file *): a file of this address has just been made.
     observer!("vmlinux", "misc_open", file_changes),
     // (struct inode *, struct file *): the last user of the file is gone.
@@ -529,6 +532,12 @@ pub(crate) static OBSERVERS: [Observer; 11] = [
 
 fn vm_goes(arguments: &Arguments<'_>) {
     forget(Key::of_vm(arguments.first()), arguments.no_preemption());
+}
+
+fn program_changes(arguments: &Arguments<'_>) {
+    let file = core::ptr::with_exposed_provenance_mut(arguments.second());
+    // SAFETY: it is the second argument of a function that takes a file, whose caller keeps it open.
+    unsafe { no_program(file) };
 }
 
 fn file_changes(arguments: &Arguments<'_>) {

@@ -123,26 +123,42 @@ replaced map exe-map EXDEV
 ok "PR_SET_MM_MAP"
 replaced ns exe-map EILSEQ 'uid 1000' "exec $trick" userns
 ok "PR_SET_MM_MAP by root of an own user namespace"
-# A program that was opened for an interpreter, by the rules of a user namespace that anybody can make.
+# A program that was opened for an interpreter, by the rules of a user namespace, which anybody can make. What
+# rule it is that opens it can be said by one who lives outside.
 must modprobe binfmt_misc
 mkdir -p /srv/formats
-ln -s $honest /tmp/honest.forged
-rm -f /tmp/socket
-vmm forges $trick
-told forges ok unmap-exe
-unshare -Umr sh -c "mount -t binfmt_misc none /srv/formats && echo ':forged:E::forged::/client:O' >/srv/formats/register &&
-	exec /tmp/honest.forged act 'send /tmp/socket program'" >/tmp/forged 2>&1 &
-forger=$!
-tell forges receive /tmp/socket program
-[ "$answer" = "ok 0" ] || fail "no program was forged: $answer: $(cat /tmp/forged)"
-wait $forger
-[ "$(readlink /proc/$pid/exe)" = $honest ] || fail "the trick did not work: $(readlink /proc/$pid/exe)"
-told forges ok kvm
-told forges EILSEQ use
-told forges ok vm
-told forges EILSEQ use vm
-leave forges
-ok "PR_SET_MM_MAP with a program that another user namespace has opened for its interpreter"
+# forged NAME EXTENSION: a VMM that says that such a file is its program.
+forged() {
+	rm -f /tmp/socket /tmp/inside /tmp/go "/tmp/honest.$2"
+	ln -s $honest "/tmp/honest.$2"
+	vmm "$1" $trick
+	told "$1" ok unmap-exe
+	unshare -Umr sh -c "mount -t binfmt_misc none /srv/formats && echo ':first:E::forged::/client:O' >/srv/formats/register &&
+		echo \$\$ >/tmp/inside && until [ -e /tmp/go ]; do usleep 10000; done &&
+		exec /tmp/honest.$2 act 'send /tmp/socket program'" >/tmp/forger 2>&1 &
+	forger=$!
+	tries=0
+	until [ -s /tmp/inside ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 500 ] || fail "no rules of a user namespace: $(cat /tmp/forger)"
+		usleep 10000
+	done
+	echo ':second:E::relay::/tmp/honest.forged:F' >"/proc/$(cat /tmp/inside)/root/srv/formats/register" ||
+		fail "no rule from outside"
+	: >/tmp/go
+	tell "$1" receive /tmp/socket program
+	[ "$answer" = "ok 0" ] || fail "no program was forged: $answer: $(cat /tmp/forger)"
+	wait $forger
+	[ "$(readlink /proc/$pid/exe)" = $honest ] || fail "the trick did not work: $(readlink /proc/$pid/exe)"
+	told "$1" ok kvm
+	told "$1" EILSEQ use
+	told "$1" ok vm
+	told "$1" EILSEQ use vm
+	leave "$1"
+}
+forged opened-inside forged
+forged opened-outside relay
+ok "PR_SET_MM_MAP with a program that binfmt_misc has had opened for an interpreter"
 wears EILSEQ $honest userns
 wears EILSEQ $trick userns "exec $honest"
 ok "who lives in a user namespace of its own has no program: there it may have one run and another shown"

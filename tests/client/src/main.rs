@@ -79,11 +79,12 @@ enum Action {
 }
 
 fn main() -> ExitCode {
-    // As the interpreter of a program it is told of that one first.
-    let told = usize::from(sys::process::interpreted().is_some());
-    let words = std::env::args_os()
-        .take(1)
-        .chain(std::env::args_os().skip(1 + told));
+    // As the interpreter of a program it is told of that one first, by its path.
+    let is_told = sys::process::interpreted().is_some();
+    let mut words: Vec<_> = std::env::args_os().collect();
+    while is_told && (words.get(1)).is_some_and(|word| word.as_encoded_bytes().starts_with(b"/")) {
+        words.remove(1);
+    }
     let done = match Cli::parse_from(words).action {
         Action::Boot(options) => boot::run(&options),
         Action::Session(options) => session::run(&options),
