@@ -129,21 +129,18 @@ must modprobe binfmt_misc
 mkdir -p /srv/formats
 # forged NAME EXTENSION: a VMM that says that such a file is its program.
 forged() {
-	rm -f /tmp/socket /tmp/inside /tmp/go "/tmp/honest.$2"
+	rm -f /tmp/socket /tmp/go "/tmp/honest.$2"
 	ln -s $honest "/tmp/honest.$2"
 	vmm "$1" $trick
 	told "$1" ok unmap-exe
+	: >/tmp/forger
 	unshare -Umr sh -c "mount -t binfmt_misc none /srv/formats && echo ':first:E::forged::/client:O' >/srv/formats/register &&
-		echo \$\$ >/tmp/inside && until [ -e /tmp/go ]; do usleep 10000; done &&
+		echo inside \$\$ && until [ -e /tmp/go ]; do usleep 10000; done &&
 		exec /tmp/honest.$2 act 'send /tmp/socket program'" >/tmp/forger 2>&1 &
 	forger=$!
-	tries=0
-	until [ -s /tmp/inside ]; do
-		tries=$((tries + 1))
-		[ $tries -lt 500 ] || fail "no rules of a user namespace: $(cat /tmp/forger)"
-		usleep 10000
-	done
-	echo ':second:E::relay::/tmp/honest.forged:F' >"/proc/$(cat /tmp/inside)/root/srv/formats/register" ||
+	until_says /tmp/forger inside "no rules of a user namespace"
+	inside=$(sed -n 's/^inside //p' /tmp/forger)
+	echo ':second:E::relay::/tmp/honest.forged:F' >"/proc/$inside/root/srv/formats/register" ||
 		fail "no rule from outside"
 	: >/tmp/go
 	tell "$1" receive /tmp/socket program
